@@ -1,0 +1,1 @@
+"""The hermetic training harness: digest-pinned images, strict training, fingerprints that can be compared."""

@@ -1,0 +1,1 @@
+"""Run a RunSpec: as a container or as a plain process."""

@@ -1,0 +1,1 @@
+"""Lockfiles to OCI image, without root, daemon or network."""

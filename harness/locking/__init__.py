@@ -1,0 +1,1 @@
+"""Requirements to lockfiles; reading and checking lockfiles."""

@@ -1,0 +1,27 @@
+"""`image.lock`: the digests that a build must reach, beside the digests of everything that it was made from."""
+
+import msgspec
+
+from harness.spec.digest import Digest
+
+SCHEMA = "harness.image-lock/1"
+
+
+class LayerLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One layer. It is stored uncompressed, so `digest` is its blob digest and its diff ID alike; `size` is bytes."""
+
+    name: str
+    digest: Digest
+    size: int
+
+
+class ImageLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `harness build` must arrive at. `inputs` holds the digest of every input by name (spec, locks, variables)."""
+
+    schema: str = SCHEMA
+    name: str
+    builder: int
+    inputs: dict[str, Digest]
+    manifest: Digest
+    config: Digest
+    layers: tuple[LayerLock, ...]

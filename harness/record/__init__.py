@@ -1,0 +1,1 @@
+"""Both sides: canonical JSON, digests, signatures, snapshots, comparison and the layout of results."""

@@ -1,0 +1,1 @@
+"""One run from end to end: build or find the image, run, record, compare, publish."""

@@ -1,0 +1,108 @@
+"""The experiment file: data, targets, views, model families and reproducibility settings.
+
+The keys under `reproducibility`, `multi_target` and `threading` are those that users of the reference pipeline know.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+
+from harness.spec.run import Mode
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class View(StrEnum):
+    """How a target is trained: on the whole panel, or symbol by symbol."""
+
+    CROSS_SECTIONAL = "CROSS_SECTIONAL"
+    SYMBOL_SPECIFIC = "SYMBOL_SPECIFIC"
+
+
+class Layout(StrEnum):
+    """How a panel file is laid out: one column a symbol, or one row a (date, symbol)."""
+
+    WIDE = "wide"
+    LONG = "long"
+
+
+class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the panel is (`dataset`: a name in datasets.lock; else `path`) and how to read it; null symbols mean all."""
+
+    dataset: str | None = None
+    path: str | None = None
+    layout: Layout = Layout.WIDE
+    date_column: str = "Date"
+    symbol_column: str = "symbol"
+    price_column: str = "close"
+    symbols: tuple[str, ...] | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+class Folds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Purged walk-forward folds over dates. `purge` defaults to the target's horizon; all but `count` are in dates."""
+
+    count: Positive = 3
+    min_train: Positive = 1000
+    embargo: Natural = 0
+    purge: Natural | None = None
+
+
+class StrictSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`force_single_thread` means one thread per reduction; independent fits still run side by side."""
+
+    require_env_vars: bool = True
+    disable_gpu_tree_models: bool = True
+    force_single_thread: bool = True
+    enforce_stable_ordering: bool = True
+
+
+class Reproducibility(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`seed: null` inherits the pipeline's base seed, 42. `version` is the seed recipe, `v1` or `v2`."""
+
+    mode: Mode = Mode.STRICT
+    seed: Natural | None = None
+    version: Annotated[str, msgspec.Meta(pattern=r"^v[12]\Z")] = "v1"
+    strict: StrictSettings = StrictSettings()
+
+
+class MultiTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`parallel_targets: false` means one target at a time; it can change no bit."""
+
+    parallel_targets: bool = False
+
+
+class Parallel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`enabled: false` means one fit at a time; it can change no bit."""
+
+    enabled: bool = True
+
+
+class Threading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`threads_per_fit` is part of the experiment and never derived from the machine."""
+
+    parallel: Parallel = Parallel()
+    threads_per_fit: Positive = 1
+
+
+class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One experiment. `families` maps a model family to its hyperparameters.
+
+    `symbol_specific` names the symbols that are also trained alone; `quick` holds overrides for `--quick`, key by key.
+    """
+
+    name: str
+    data: Data
+    features: tuple[str, ...]
+    targets: tuple[str, ...]
+    families: dict[str, dict[str, Any]]
+    views: tuple[View, ...] = (View.CROSS_SECTIONAL,)
+    symbol_specific: tuple[str, ...] = ()
+    folds: Folds = Folds()
+    reproducibility: Reproducibility = Reproducibility()
+    multi_target: MultiTarget = MultiTarget()
+    threading: Threading = Threading()
+    quick: dict[str, Any] = {}

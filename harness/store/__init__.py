@@ -1,0 +1,1 @@
+"""Artifacts by sha256, and where to fetch them from."""

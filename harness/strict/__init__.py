@@ -1,0 +1,1 @@
+"""Runs inside: bootstrap, seeds, numerics and capture of the environment."""

@@ -1,0 +1,1 @@
+"""Runs inside: experiment to data to fits to outputs."""

@@ -1,1 +1,62 @@
+# Two commands do everything: `make deterministic-run` and `make test`. `make help` lists the rest.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+EXPERIMENT ?= determinism_test
+IMAGE ?= cpu
+RUNS ?= 1
+ARGS ?=
+
+HARNESS = .venv/bin/harness
+INSIDE = build/inside
+
 .DELETE_ON_ERROR:
+.PHONY: help deterministic-run test lint types imports test-outside test-inside engine bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+deterministic-run: .venv/.ready engine ## Build the image, train on real data inside it, print verdicts (RUNS=2 to repeat, IMAGE=, EXPERIMENT=, ARGS=)
+	$(HARNESS) run --experiment-config $(EXPERIMENT) --image $(IMAGE) --runs $(RUNS) $(ARGS)
+
+test: lint types imports test-outside test-inside ## Run everything: linters, types, import rules, all tests with the real engine
+
+lint: .venv/.ready-dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: .venv/.ready-dev
+	.venv/bin/mypy
+
+imports: .venv/.ready-dev
+	.venv/bin/lint-imports
+
+test-outside: .venv/.ready-dev engine
+	$(HARNESS) lock --check
+	.venv/bin/python -m pytest --ignore tests/strict --ignore tests/training
+
+# The rooms that run inside are tested with the libraries of the image's lock, in the host engine's environment.
+test-inside: .venv/.ready-dev $(INSIDE)/.ready
+	PYTHONPATH=$(CURDIR):$(INSIDE) PYTHONDONTWRITEBYTECODE=1 "$$($(HARNESS) host-environment)" -m pytest tests/strict tests/training
+
+engine: .venv/.ready
+	docker/ensure-engine.sh
+
+bench: .venv/.ready-dev engine ## Print the README's figures, as ratios
+	.venv/bin/python -m benchmarks
+
+clean: ## Remove our containers and images from the engine, and the checkout's own environments
+	[ ! -x $(HARNESS) ] || $(HARNESS) clean
+	rm -rf .venv build
+
+.venv/.ready: lockfiles/host.txt bin/make-environment.sh
+	PYTHON="$(PYTHON)" bin/make-environment.sh
+	touch $@
+
+.venv/.ready-dev: .venv/.ready lockfiles/dev.txt
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r lockfiles/dev.txt
+	touch $@
+
+$(INSIDE)/.ready: .venv/.ready lockfiles/inside-test.txt
+	rm -rf $(INSIDE)
+	.venv/bin/uv pip install --quiet --python "$$($(HARNESS) host-environment)" --target $(INSIDE) --require-hashes -r lockfiles/inside-test.txt
+	touch $@

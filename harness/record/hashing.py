@@ -8,6 +8,9 @@ from typing import Any, Protocol
 from harness.record.canonical import canonical_json
 from harness.spec.digest import Digest, digest_from_hex
 
+_EXACT_KINDS = "biufcmMSU"
+_PADDED = ("f12", "f16", "c24", "c32")
+
 
 def digest_of(data: bytes) -> Digest:
     """The digest of some bytes."""
@@ -15,7 +18,7 @@ def digest_of(data: bytes) -> Digest:
 
 
 def digest_of_file(path: Path) -> Digest:
-    """The digest of a file's content.
+    """The digest of a file's content, from its first byte to its last.
 
     Raises:
         OSError: the file cannot be read.
@@ -39,7 +42,7 @@ class Array(Protocol):
 
     @property
     def dtype(self) -> Any:
-        """The element type; `.str` is its name with byte order."""
+        """The element type; `.str` is its name with byte order, `.kind` its class."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -50,6 +53,14 @@ class Array(Protocol):
 
 
 def digest_of_array(array: Array) -> Digest:
-    """The digest of an array of numbers: element type with byte order, shape, and raw bytes in C order; exact."""
-    header = canonical_json({"dtype": array.dtype.str, "shape": array.shape})
+    """The digest of an array of numbers: element type with byte order, shape, and raw bytes in C order; exact.
+
+    Raises:
+        TypeError: the elements' bytes are not their value: Python objects (addresses), records (the type's name hides
+            the fields), extended precision (undefined padding).
+    """
+    name: str = array.dtype.str
+    if array.dtype.kind not in _EXACT_KINDS or name.endswith(_PADDED):
+        raise TypeError(f"an array of {array.dtype} has no exact digest")
+    header = canonical_json({"dtype": name, "shape": array.shape})
     return digest_of(header + b"\n" + array.tobytes())

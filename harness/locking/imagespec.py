@@ -1,48 +1,189 @@
 """The image spec, `docker/NAME.yaml`: what goes into an image and how it is configured."""
 
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
 import msgspec
+
+from harness.errors import UsageError
+from harness.record.hashing import signature
+from harness.spec.digest import Digest
+from harness.spec.documents import load_document
+
+_NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*\Z"
+_PACKAGE = r"^[a-z0-9][a-z0-9+.-]+\Z"
+_WORD = r"^[a-z0-9][a-z0-9.-]*\Z"
+
+Name = Annotated[str, msgspec.Meta(pattern=_NAME, max_length=40)]
+PackageName = Annotated[str, msgspec.Meta(pattern=_PACKAGE, max_length=100)]
+Word = Annotated[str, msgspec.Meta(pattern=_WORD, max_length=40)]
 
 
 class User(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A line of the image's `/etc/passwd` and `/etc/group`."""
 
-    name: str
-    uid: int
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z_][a-z0-9_-]{0,31}\Z")]
+    uid: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 2)]
     home: str
 
 
 class Debian(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Packages by name; the lock holds their closure. `exclude` are globs of paths that a run never reads."""
+    """Packages by name; the lock holds their closure. `exclude` are globs of paths that a run never reads.
 
-    suite: str
-    component: str
-    architecture: str
-    packages: tuple[str, ...]
+    A glob is matched with `fnmatch` against the whole path in the image, without its first slash; `*` crosses `/`.
+    """
+
+    suite: Word
+    component: Word
+    architecture: Word
+    packages: Annotated[tuple[PackageName, ...], msgspec.Meta(min_length=1)]
     exclude: tuple[str, ...] = ()
 
 
 class Python(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Requirements as a user writes them, the interpreter's version, and uv's name for the target platform."""
+    """Requirements as a user writes them, the interpreter's version (`3.11`), and uv's name for the target platform.
 
-    version: str
-    platform: str
-    requirements: tuple[str, ...]
+    `exclude` are globs as in `Debian`, against the path below `site-packages`.
+    """
+
+    version: Annotated[str, msgspec.Meta(pattern=r"^3\.[0-9]+\Z")]
+    platform: Annotated[str, msgspec.Meta(pattern=r"^(x86_64|aarch64)-manylinux_2_[0-9]+\Z")]
+    requirements: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     exclude: tuple[str, ...] = ()
 
 
 class ImageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One image. `variant` (`cpu` or `cuda`) picks the variables of the image config from the table of variables.
 
-    `links` are symbolic links (path to target), `files` small text files (path to content), `postinst` waives, by
-    package, maintainer scripts whose work is declared here or not needed, each with its reason.
+    `links` are symbolic links (absolute path to target), `files` small text files (absolute path to content),
+    `postinst` waives, by package, maintainer scripts whose work is declared here or not needed, each with its reason.
     """
 
-    name: str
-    variant: str
+    name: Name
+    variant: Annotated[str, msgspec.Meta(pattern=r"^(cpu|cuda)\Z")]
     debian: Debian
     python: Python
     users: tuple[User, ...] = ()
     links: dict[str, str] = {}
     files: dict[str, str] = {}
     postinst: dict[str, str] = {}
-    large_wheel: int = 20_000_000
+    large_wheel: Annotated[int, msgspec.Meta(ge=1)] = 20_000_000
+
+
+def check_image_name(name: str) -> str:
+    """`name`, if an image may be called so.
+
+    Raises:
+        UsageError: it is no lower-case name, so it could not be that of a file or a repository.
+    """
+    if re.fullmatch(_NAME, name) is None or len(name) > 40:
+        raise UsageError(
+            f"{name[:60]!r} is not the name of an image",
+            hint="A name is lower-case letters and digits, words joined by a hyphen: the stem of docker/NAME.yaml.",
+        )
+    return name
+
+
+def image_names(root: Path) -> tuple[str, ...]:
+    """The images that have a spec under `root`, sorted."""
+    return tuple(sorted(path.stem for path in (root / "docker").glob("*.yaml")))
+
+
+def spec_path(root: Path, name: str) -> Path:
+    """Where the spec of the image `name` lies."""
+    return root / "docker" / f"{check_image_name(name)}.yaml"
+
+
+def load_image_spec(root: Path, name: str) -> ImageSpec:
+    """The spec of the image `name` of the checkout `root`.
+
+    Raises:
+        UsageError: there is no such spec, or a key in it is unknown, missing, given twice, mistyped or makes no sense.
+            The message names file and key.
+    """
+    path = spec_path(root, name)
+    if not path.is_file():
+        known = ", ".join(image_names(root)) or "none"
+        raise UsageError(f"There is no image spec {path}", hint=f"The images of this checkout: {known}.")
+    spec = load_document(path, ImageSpec)
+    _check(spec, path)
+    return spec
+
+
+def _check(spec: ImageSpec, path: Path) -> None:
+    def refuse(key: str, problem: str) -> None:
+        raise UsageError(f"{path}: {key} {problem}")
+
+    if spec.name != path.stem:
+        refuse("name", f"is {spec.name!r}, but the file is called {path.name}")
+    for key, items in (
+        ("debian.packages", spec.debian.packages),
+        ("debian.exclude", spec.debian.exclude),
+        ("python.requirements", spec.python.requirements),
+        ("python.exclude", spec.python.exclude),
+        ("users", tuple(user.name for user in spec.users)),
+        ("users", tuple(str(user.uid) for user in spec.users)),
+    ):
+        if twice := sorted({item for item in items if items.count(item) > 1}):
+            refuse(key, f"holds {twice[0]!r} twice")
+    for key, paths in (
+        ("links", spec.links),
+        ("files", spec.files),
+        ("users", {user.home: "" for user in spec.users}),
+    ):
+        for place in paths:
+            if not _is_plain_absolute(place):
+                refuse(f"{key}.{place!r}", "is not a plain absolute path in the image")
+    for place, target in spec.links.items():
+        if not _stays_inside(place, target):
+            refuse(f"links.{place}", f"leads out of the image: {target!r}")
+    if both := sorted(set(spec.links) & set(spec.files)):
+        refuse(f"files.{both[0]}", "is also a link")
+    for package, reason in spec.postinst.items():
+        if not reason.strip():
+            refuse(f"postinst.{package}", "gives no reason")
+
+
+def _is_plain_absolute(path: str) -> bool:
+    return (
+        path.isprintable()
+        and path.startswith("/")
+        and path != "/"
+        and str(PurePosixPath(path)) == path
+        and ".." not in path.split("/")
+        and not path.startswith("//")
+    )
+
+
+def _stays_inside(place: str, target: str) -> bool:
+    if not target or not target.isprintable():
+        return False
+    depth = 0 if target.startswith("/") else len(PurePosixPath(place).parent.parts) - 1
+    for part in target.split("/"):
+        depth += {"": 0, ".": 0, "..": -1}.get(part, 1)
+        if depth < 0:
+            return False
+    return True
+
+
+def debian_inputs(spec: ImageSpec) -> dict[str, object]:
+    """What `debian.lock` is made from: where this changes, the lock is out of date."""
+    debian = spec.debian
+    return {
+        "suite": debian.suite,
+        "component": debian.component,
+        "architecture": debian.architecture,
+        "packages": sorted(debian.packages),
+    }
+
+
+def python_inputs(spec: ImageSpec) -> dict[str, object]:
+    """What `python.txt` is made from: where this changes, the lock is out of date."""
+    python = spec.python
+    return {"version": python.version, "platform": python.platform, "requirements": sorted(python.requirements)}
+
+
+def spec_digest(spec: ImageSpec) -> Digest:
+    """The digest of a spec's content; comments and the order of keys do not count."""
+    return signature(spec)

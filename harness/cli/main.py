@@ -1,0 +1,74 @@
+"""The command `harness`: gathers the commands and turns errors into one sentence and an exit code."""
+
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from harness.cli import build, clean, compare, execute, image, lock, run
+from harness.cli.console import stderr
+from harness.errors import ExitCode, HarnessError
+
+app = typer.Typer(
+    name="harness",
+    help="Build digest-pinned images, train strictly inside them, compare what came out.",
+    epilog="Exit codes: 0 done or identical · 1 divergent, or a lock is outdated · 2 usage or tool trouble · "
+    "3 incomparable · 4 integrity failure.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("run")(run.run)
+app.command("exec", context_settings={"allow_interspersed_args": False})(execute.execute)
+app.command("compare")(compare.compare)
+app.command("build")(build.build)
+app.command("lock")(lock.lock)
+app.add_typer(image.app, name="image")
+app.command("host-environment")(run.host_environment)
+app.command("clean")(clean.clean)
+
+_debug = False
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    global _debug  # noqa: PLW0603 - click calls back before the command; the handler below is outside both
+    _debug = debug
+
+
+def main() -> NoReturn:
+    """Run the command and exit: every error is one sentence on stderr and design's exit code."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        return app(standalone_mode=False) or ExitCode.OK
+    except HarnessError as error:
+        _say(error.message, error.hint)
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        stderr.print("harness: interrupted", markup=False)
+        return 130
+    except OSError as error:
+        _say(f"{error.strerror or error}: {error.filename or 'unknown file'}", None)
+        return ExitCode.USAGE
+    except Exception as error:  # noqa: BLE001 - the last line of defence: never a bare traceback
+        _say(f"An error in the harness itself: {type(error).__name__}: {error}", "Run again with --debug, and report it.")
+        return ExitCode.USAGE
+
+
+def _say(message: str, hint: str | None) -> None:
+    if _debug:
+        traceback.print_exc()
+    stderr.print(f"harness: {message}", markup=False, highlight=False, style="red")
+    if hint:
+        stderr.print(f"  {hint}", markup=False, highlight=False)

@@ -1,0 +1,61 @@
+"""What a run and a comparison look like to a person."""
+
+from rich.table import Table
+
+from harness.cli.console import stdout
+from harness.record.compare import RunComparison, Verdict
+from harness.runs.train import RunReport
+from harness.spec.digest import Digest, hexadecimal
+
+_STYLE = {
+    Verdict.IDENTICAL: "green",
+    Verdict.DIVERGENT: "bold red",
+    Verdict.INCOMPARABLE: "yellow",
+    Verdict.UNVERIFIED: "dim",
+}
+
+
+def short(digest: Digest) -> str:
+    """The first 12 hexadecimal digits, enough for people."""
+    return hexadecimal(digest)[:12]
+
+
+def run_report(report: RunReport) -> None:
+    """Print one run: the fingerprint lines, the table of cells, the environment, where results are, what to do next."""
+    for line in report.fingerprint_lines:
+        stdout.out(line, highlight=False)
+    table = Table(title=f"{report.experiment}, run {report.run_name}", title_justify="left")
+    for column in ("Target", "View", "Symbol", "Family", "Metric", "Fingerprint", "Verdict"):
+        table.add_column(column, justify="right" if column == "Metric" else "left", overflow="fold")
+    for cell in report.cells:
+        table.add_row(
+            cell.target,
+            cell.view.lower().replace("_", " "),
+            cell.symbol or "all",
+            cell.family,
+            "–" if cell.metric is None else f"{cell.metric_name} {cell.metric:.4f}",
+            short(cell.fingerprint),
+            cell.verdict + (f" ({cell.reason})" if cell.reason else ""),
+            style=_STYLE[cell.verdict] if cell.verdict is Verdict.DIVERGENT else None,
+        )
+    stdout.print(table)
+    for line in (*report.environment, "", f"Results  {report.folder}", f"Next     {report.advice}"):
+        stdout.print(line, markup=False, highlight=False)
+
+
+def comparison_table(comparison: RunComparison) -> None:
+    """Print two runs side by side: a verdict a cell, with what differs."""
+    table = Table(title=f"{comparison.run_a} against {comparison.run_b}", title_justify="left")
+    for column in ("Target", "View", "Symbol", "Family", "Verdict", "Why"):
+        table.add_column(column, overflow="fold")
+    for cell in comparison.cells:
+        table.add_row(
+            cell.target,
+            cell.view.lower().replace("_", " "),
+            cell.symbol or "all",
+            cell.family,
+            cell.verdict.value,
+            "\n".join(cell.reasons),
+            style=_STYLE[cell.verdict],
+        )
+    stdout.print(table)

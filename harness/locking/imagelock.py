@@ -16,7 +16,7 @@ class LayerLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ImageLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What `harness build` must arrive at. `inputs` holds the digest of every input by name (spec, locks, variables)."""
+    """What `harness build` must arrive at. `inputs` holds every input's digest by name (spec, locks, variables)."""
 
     schema: str = SCHEMA
     name: str

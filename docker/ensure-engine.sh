@@ -63,13 +63,12 @@ use_named_engine() { # DOCKER_HOST says which engine: that one or none
     esac
 }
 
-look_for_engine() { # the usual sockets: system, rootless, Docker Desktop; returns the standard socket's state
+look_for_engine() { # the usual sockets (the system's, Docker Desktop's); returns the first one's state
     ping_engine "$STANDARD_SOCKET"
     state=$?
     [ "$state" -eq 0 ] && found "$STANDARD_SOCKET"
-    for socket in "${XDG_RUNTIME_DIR:-/nonexistent}/docker.sock" "${HOME:-/nonexistent}/.docker/run/docker.sock"; do
-        [ -S "$socket" ] && ping_engine "$socket" && found "$socket"
-    done
+    socket="${HOME:-/nonexistent}/.docker/run/docker.sock"
+    [ -S "$socket" ] && ping_engine "$socket" && found "$socket"
     return "$state"
 }
 

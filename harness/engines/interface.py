@@ -1,0 +1,64 @@
+"""What every engine can do, and what it needs of an image."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from harness.locking.imagelock import ImageLock
+from harness.spec.digest import Digest
+from harness.spec.run import ImageReference, RunResult, RunSpec
+
+Output = Callable[[bytes], None]
+
+
+class Image(Protocol):
+    """An image that is made or being made (`harness.images.build.open_image`)."""
+
+    @property
+    def reference(self) -> ImageReference:
+        """Its identity."""
+
+    @property
+    def lock(self) -> ImageLock:
+        """Its layers, with sizes."""
+
+    @property
+    def manifest_bytes(self) -> bytes:
+        """The manifest, byte for byte as its digest says."""
+
+    @property
+    def config_bytes(self) -> bytes:
+        """The config, byte for byte as its digest says."""
+
+    def blob(self, digest: Digest) -> Path:
+        """A layer's file; waits until the layer has been made."""
+
+
+class Engine(Protocol):
+    """Something that runs a RunSpec."""
+
+    @property
+    def name(self) -> str:
+        """What users call it: `docker`, `host`."""
+
+    def describe(self) -> dict[str, str]:
+        """Engine, version and what else is worth knowing of it: recorded as host information, never compared."""
+
+    def prepare(self, image: Image) -> None:
+        """Make `image` runnable here; at once where it already is.
+
+        Raises:
+            IntegrityError: what the engine then holds is not what the image's digest says.
+            ToolError: the engine cannot take it.
+        """
+
+    def run(self, spec: RunSpec, *, on_stdout: Output, on_stderr: Output) -> RunResult:
+        """Run one process to its end. Both callbacks are called in the caller's thread, with bytes as they come.
+
+        However it ends (also by `KeyboardInterrupt`, SIGTERM or an exception in a callback), nothing of the run is left
+        running, and everything under `spec.output` belongs to the caller.
+
+        Raises:
+            UsageError: the RunSpec asks for something that makes no sense here.
+            ToolError: the engine refused the run or failed during it. A program that fails is not one: see `exit_code`.
+        """

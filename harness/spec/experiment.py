@@ -1,6 +1,7 @@
 """The experiment file: data, targets, views, model families and reproducibility settings.
 
 The keys under `reproducibility`, `multi_target` and `threading` are those that users of the reference pipeline know.
+What a file means once overrides are applied, and whether it makes sense, is decided in `harness.spec.resolution`.
 """
 
 from enum import StrEnum
@@ -9,6 +10,9 @@ from typing import Annotated, Any
 import msgspec
 
 from harness.spec.run import Mode
+
+BUILT_IN_FAMILIES = ("lightgbm", "xgboost", "torch_mlp", "ridge")
+PLUGIN_KEY = "plugin"
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
@@ -29,7 +33,12 @@ class Layout(StrEnum):
 
 
 class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the panel is (`dataset`: a name in datasets.lock; else `path`) and how to read it; null symbols mean all."""
+    """Where the panel is and how to read it.
+
+    Either `dataset` (a name in datasets.lock) or `path` (a file, or a folder with one, seen from the working folder).
+    `symbol_column` and `price_column` count in the long layout. Null `symbols` mean all; `start` and `end` are the
+    first and last date to take (`YYYY-MM-DD`), null for no bound.
+    """
 
     dataset: str | None = None
     path: str | None = None
@@ -43,7 +52,11 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Folds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Purged walk-forward folds over dates. `purge` defaults to the target's horizon; all but `count` are in dates."""
+    """Purged walk-forward folds over dates; all but `count` are in dates.
+
+    `min_train` dates at least are trained on. `purge` (null: the target's horizon) and `embargo` are left out between
+    the dates that are trained on and those that are tested.
+    """
 
     count: Positive = 3
     min_train: Positive = 1000
@@ -89,8 +102,9 @@ class Threading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One experiment. `families` maps a model family to its hyperparameters.
+    """One experiment.
 
+    `families` maps a model family to its hyperparameters; a family of one's own says there `plugin: "module:factory"`.
     `symbol_specific` names the symbols that are also trained alone; `quick` holds overrides for `--quick`, key by key.
     """
 

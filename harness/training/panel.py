@@ -16,8 +16,9 @@ from harness.errors import UsageError
 from harness.record.hashing import digest_of_array, signature
 from harness.spec.digest import Digest
 from harness.spec.documents import suggestion
-from harness.spec.experiment import Data, Layout
+from harness.spec.experiment import Data, Experiment, Layout, View
 from harness.spec.names import check_names
+from harness.spec.resolution import day_number
 from harness.training.tables import Table, read_table
 
 SCHEMA = "harness.panel/1"
@@ -82,6 +83,22 @@ def dataset_signature(panel: Panel) -> Digest:
             "columns": {name: digest_of_array(values) for name, values in panel.columns.items()},
         }
     )
+
+
+def check_panel(panel: Panel, experiment: Experiment) -> None:
+    """Refuse an experiment that this panel can't serve, before anything is computed.
+
+    Raises:
+        UsageError: a symbol of `symbol_specific` is missing, or the view CROSS_SECTIONAL would have one symbol.
+    """
+    if View.SYMBOL_SPECIFIC in experiment.views:
+        for symbol in experiment.symbol_specific:
+            panel.symbol_index(symbol)
+    if View.CROSS_SECTIONAL in experiment.views and len(panel.symbols) < 2:
+        raise UsageError(
+            f"The panel has one symbol ({panel.symbols[0]}), and the view CROSS_SECTIONAL needs at least two",
+            hint="Add symbols, or use the view SYMBOL_SPECIFIC alone.",
+        )
 
 
 def date_text(day: int) -> str:
@@ -152,7 +169,8 @@ def _sorting_note(dates: Dates) -> tuple[str, ...]:
 
 def _selected(panel: Panel, data: Data, file: Path) -> Panel:
     """Only the symbols and dates that `data` asks for, without dates and unnamed symbols that hold nothing."""
-    start, end = _day(data.start, "start"), _day(data.end, "end")
+    start = None if data.start is None else day_number(data.start, "data.start")
+    end = None if data.end is None else day_number(data.end, "data.end")
     if start is not None and end is not None and start > end:
         raise UsageError(f"data.start {data.start} is after data.end {data.end}")
     inside = np.ones(len(panel.dates), dtype=bool)
@@ -178,17 +196,6 @@ def _selected(panel: Panel, data: Data, file: Path) -> Panel:
     symbols = tuple(symbol for symbol, has_values in zip(panel.symbols, filled, strict=True) if has_values)
     columns = {name: np.ascontiguousarray(values[used][:, filled]) for name, values in panel.columns.items()}
     return replace(panel, dates=panel.dates[used], symbols=symbols, columns=columns, notes=tuple(notes))
-
-
-def _day(text: str | None, key: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        if len(text) != len("1990-01-01"):
-            raise ValueError(text)
-        return int(np.datetime64(text, "D").astype(np.int64))
-    except ValueError as error:
-        raise UsageError(f"data.{key} {text[:40]!a} is not a date", hint="Write it as YYYY-MM-DD.") from error
 
 
 def _checked(panel: Panel, data: Data, file: Path) -> Panel:

@@ -1,0 +1,181 @@
+"""Make layers in the background, so that an engine can take each as soon as it is there."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from harness.errors import HarnessError, IntegrityError
+from harness.images.difference import describe_layer
+from harness.images.layer import layer_chunks
+from harness.images.plan import PlannedLayer
+from harness.locking.imagelock import LayerLock
+from harness.spec.digest import Digest
+from harness.store.progress import Progress
+from harness.store.store import CorruptObjectError, Store
+
+
+class ClosedError(HarnessError):
+    """The image was closed while a layer of it was still being made."""
+
+
+class Assembly:
+    """The layers of one image's lock. `plan` says what they hold; it is called only if one must be made.
+
+    Safe to use from several threads. Where several processes make the same image at once, one does and the others wait.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layers: Sequence[LayerLock],
+        plan: Callable[[], Sequence[PlannedLayer]],
+        *,
+        store: Store,
+        progress: Progress,
+    ) -> None:
+        self._name = name
+        self._layers = {layer.digest: layer for layer in layers}
+        self._plan = plan
+        self._store = store
+        self._progress = progress
+        self._mutex = threading.Lock()
+        self._making: dict[Digest, Future[Path]] = {}
+        self._closed = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def layer(self, digest: Digest) -> Path:
+        """The file of a layer, once it is there: bytes made just now, or checked just now.
+
+        The first call for a layer that the store lacks starts making all that it lacks. A layer in the store that is
+        damaged is set aside and made again.
+
+        Raises:
+            KeyError: the lock names no such layer.
+            HarnessError: it could not be made.
+            IntegrityError: it came out with another digest.
+        """
+        name = self._layers[digest].name
+        if digest not in self._making and self._store.has(digest):
+            try:
+                return self._store.verified_path(digest)
+            except CorruptObjectError as error:
+                self._progress.note(f"{error.message}. Layer {name} of {self._name} is made again")
+        with self._mutex:
+            if digest not in self._making:
+                self._start(digest)
+        return self._making[digest].result()
+
+    def failure(self) -> BaseException | None:
+        """Why a layer could not be made, if one could not."""
+        failures = (making.exception() for making in self._making.values() if making.done())
+        return next((failure for failure in failures if failure is not None), None)
+
+    def close(self) -> None:
+        """Stop what is still being made, and wait until it has stopped."""
+        self._closed.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, digest: Digest) -> None:
+        wanted = [
+            layer for layer in self._layers.values() if layer.digest == digest or not self._store.has(layer.digest)
+        ]
+        wanted = [layer for layer in wanted if layer.digest not in self._making]
+        self._making |= {layer.digest: Future() for layer in wanted}
+        thread = threading.Thread(target=self._make, args=(wanted,), name=f"image-{self._name}")
+        self._threads.append(thread)
+        thread.start()
+
+    def _make(self, wanted: list[LayerLock]) -> None:
+        try:
+            with self._store.lock(f"image-{self._name}", waiting=lambda: note_waiting(self._name, self._progress)):
+                missing = {layer.name: layer for layer in wanted if not self._is_there(layer.digest)}
+                if missing:
+                    planned = self._planned()
+                    chosen = [layer for layer in planned if layer.name in missing]
+                    make_layers(chosen, self._store, self._progress, self._closed, self._done)
+        except BaseException as error:  # handed on to whoever waits for a layer
+            for layer in wanted:
+                if not self._making[layer.digest].done():
+                    self._making[layer.digest].set_exception(error)
+
+    def _is_there(self, digest: Digest) -> bool:
+        """Whether another process has made a layer in the meantime; then it is handed out."""
+        try:
+            path = self._store.verified_path(digest) if self._store.has(digest) else None
+        except CorruptObjectError:
+            return False
+        if path is not None:
+            self._making[digest].set_result(path)
+        return path is not None
+
+    def _planned(self) -> Sequence[PlannedLayer]:
+        planned = self._plan()
+        names, locked = [layer.name for layer in planned], [layer.name for layer in self._layers.values()]
+        if names != locked:
+            raise IntegrityError(
+                f"The image {self._name} has the layers {', '.join(names)}, and its lock names {', '.join(locked)}"
+            )
+        return planned
+
+    def _done(self, name: str, made: LayerLock | BaseException) -> None:
+        locked = next(layer for layer in self._layers.values() if layer.name == name)
+        making = self._making[locked.digest]
+        if isinstance(made, BaseException):
+            making.set_exception(made)
+        elif made.digest != locked.digest:
+            making.set_exception(IntegrityError(f"{self._name}: {describe_layer(locked, made, self._store)}"))
+        else:
+            making.set_result(self._store.path(made.digest))
+
+
+def make_layers(
+    planned: Sequence[PlannedLayer],
+    store: Store,
+    progress: Progress,
+    stop: threading.Event,
+    done: Callable[[str, LayerLock | BaseException], None],
+) -> None:
+    """Write layers to the store, side by side; `done` is told of each, by name, what came out. Returns at the end."""
+    with (
+        progress.task("layers", total=sum(layer.size for layer in planned), unit="bytes") as task,
+        ThreadPoolExecutor(workers(), thread_name_prefix="layer") as pool,
+    ):
+
+        def make(layer: PlannedLayer) -> None:
+            try:
+                done(layer.name, _write(layer, store, stop, task.advance))
+            except BaseException as error:  # handed on to whoever waits for the layer
+                done(layer.name, error)
+
+        for layer in _in_order(planned):
+            pool.submit(make, layer)
+
+
+def workers() -> int:
+    """How many threads work side by side: one a core. Inflating, hashing and writing hold no lock of Python's."""
+    return max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2)
+
+
+def note_waiting(name: str, progress: Progress) -> None:
+    """Say that another process makes the same image."""
+    progress.note(f"Another process is making the image {name}: waiting for it")
+
+
+def _write(layer: PlannedLayer, store: Store, stop: threading.Event, advance: Callable[[float], None]) -> LayerLock:
+    # Not durable: waiting for the disk costs seconds, and a layer is checked whenever it leaves the store.
+    with store.writer(durable=False) as writer:
+        for chunk in layer_chunks(layer.entries):
+            if stop.is_set():
+                raise ClosedError(f"Layer {layer.name} is no longer wanted")
+            writer.write(chunk)
+            advance(len(chunk))
+    return LayerLock(layer.name, writer.digest, writer.size)
+
+
+def _in_order(planned: Sequence[PlannedLayer]) -> Iterable[PlannedLayer]:
+    """The order in which layers are begun: the bottom one, the largest (it takes longest), then from the bottom up."""
+    begin = [*planned[:1], *sorted(planned[1:], key=lambda layer: -layer.size)[:1]]
+    return [*begin, *(layer for layer in planned if layer.name not in [first.name for first in begin])]

@@ -1,0 +1,258 @@
+"""Build an image from its spec and locks, and hold it against its `image.lock`."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import IntegrityError, OutdatedLockError, UsageError
+from harness.images.assembly import Assembly, make_layers, note_waiting, workers
+from harness.images.difference import describe_layer
+from harness.images.manifest import Documents, make_documents
+from harness.images.plan import Inputs, PlannedLayer, plan_layers
+from harness.locking.debian import read_debian_lock
+from harness.locking.imagelock import ImageLock, LayerLock
+from harness.locking.imagespec import ImageSpec, load_image_spec, spec_digest
+from harness.locking.lockfile import read_lock, write_lock
+from harness.locking.python import read_python_lock
+from harness.record.hashing import digest_of_file, signature
+from harness.spec.digest import Digest
+from harness.spec.run import ImageReference
+from harness.spec.variables import image_variables
+from harness.store.progress import SILENT, Progress
+from harness.store.store import CorruptObjectError, Store
+
+# The builder's format: raised whenever the same inputs make other bytes than before, so that old locks say why.
+FORMAT = 1
+
+
+class Image:
+    """An image whose every digest is known; its layers are made when they are asked for.
+
+    `reference` is its identity, `lock` what it was held against, the two documents are the bytes behind their digests.
+    """
+
+    def __init__(self, lock: ImageLock, documents: Documents, assembly: Assembly, store: Store) -> None:
+        self.lock = lock
+        self.manifest_bytes = documents.manifest
+        self.config_bytes = documents.config
+        self.reference = ImageReference(lock.name, lock.manifest, lock.config)
+        self._assembly = assembly
+        self._store = store
+        self._sizes = {layer.digest: layer.size for layer in lock.layers}
+        self._sizes |= {lock.manifest: len(documents.manifest), lock.config: len(documents.config)}
+
+    def size(self, digest: Digest) -> int | None:
+        """How many bytes a blob of this image has; None if it has no such blob."""
+        return self._sizes.get(digest)
+
+    def blob(self, digest: Digest) -> Path:
+        """The file of a layer, of the manifest or of the config; waits until it is made. Its bytes are right.
+
+        Raises:
+            KeyError: the image has no such blob.
+            HarnessError: the layer could not be made.
+            IntegrityError: it came out with another digest than the lock says.
+        """
+        for known, data in ((self.lock.manifest, self.manifest_bytes), (self.lock.config, self.config_bytes)):
+            if digest == known:
+                return self._store.path(self._store.put_bytes(data))
+        return self._assembly.layer(digest)
+
+    def failure(self) -> BaseException | None:
+        """Why a layer could not be made, if one could not: the reason behind an engine's failed pull."""
+        return self._assembly.failure()
+
+
+class _Project(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkout says about an image: spec, locks, and the digest of each input by name."""
+
+    inputs: Inputs
+    digests: dict[str, Digest]
+    path: Path
+    lock: ImageLock | None
+
+
+@contextmanager
+def open_image(name: str, *, root: Path, store: Store, progress: Progress = SILENT) -> Iterator[Image]:
+    """The image that `lockfiles/NAME/image.lock` names, for the time of a `with` block.
+
+    Nothing is made until a layer is asked for, and then only what the store lacks.
+
+    Raises:
+        UsageError: there is no such image, or no `image.lock` yet.
+        OutdatedLockError: spec, locks or variables are not those that `image.lock` was made from.
+        IntegrityError: `image.lock` contradicts itself.
+    """
+    project = _read(name, root)
+    lock = _required(project)
+    if stale := _stale(project, lock):
+        raise OutdatedLockError(
+            f"{project.path} was made from other inputs: {', '.join(stale)} changed since",
+            hint=f"Run `harness build {name} --update`, and commit the lock.",
+        )
+    documents = _documents(project.inputs.spec, lock.layers)
+    _check_documents(project, lock, documents)
+    assembly = Assembly(
+        name, lock.layers, lambda: _plan(project.inputs, store, progress), store=store, progress=progress
+    )
+    try:
+        yield Image(lock, documents, assembly, store)
+    finally:
+        assembly.close()
+
+
+def build(name: str, *, root: Path, store: Store, progress: Progress = SILENT, update: bool = False) -> ImageLock:
+    """Make the image `name` in the store and hold it against `lockfiles/NAME/image.lock`; with `update`, write that.
+
+    If the lock fits its inputs and the store has every layer, nothing is done.
+
+    Raises:
+        UsageError: there is no such image, or no `image.lock` yet and `update` is false.
+        IntegrityError: the image is not what the lock says, or an artifact is damaged or hostile.
+        PrerequisiteError: an artifact can't be fetched, or the disk is full.
+    """
+    project = _read(name, root)
+    if update:
+        lock = _make(project, store, progress)
+        if lock != project.lock:
+            write_lock(project.path, lock)
+        return lock
+    lock = _required(project)
+    if stale := _stale(project, lock):
+        progress.note(f"{', '.join(stale)} changed since {project.path} was made: the image is made anew to compare")
+        _compare(project, lock, _make(project, store, progress), store)
+        return lock
+    with open_image(name, root=root, store=store, progress=progress) as image:
+        for layer in lock.layers:
+            if not store.has(layer.digest):
+                image.blob(layer.digest)
+    return lock
+
+
+def _read(name: str, root: Path) -> _Project:
+    spec = load_image_spec(root, name)
+    folder = root / "lockfiles" / name
+    debian, python = folder / "debian.lock", folder / "python.txt"
+    inputs = Inputs(spec=spec, debian=read_debian_lock(debian), python=read_python_lock(python))
+    digests = {
+        "spec": spec_digest(spec),
+        "debian.lock": digest_of_file(debian),
+        "python.txt": digest_of_file(python),
+        "variables": signature(image_variables(spec.variant)),
+    }
+    path = folder / "image.lock"
+    lock = read_lock(path, ImageLock, schema=ImageLock.__struct_defaults__[0]) if path.exists() else None
+    return _Project(inputs=inputs, digests=digests, path=path, lock=lock)
+
+
+def _required(project: _Project) -> ImageLock:
+    if project.lock is None:
+        name = project.inputs.spec.name
+        raise UsageError(f"There is no {project.path}", hint=f"Run `harness build {name} --update`, and commit it.")
+    return project.lock
+
+
+def _stale(project: _Project, lock: ImageLock) -> list[str]:
+    """The inputs that are not those that the lock was made from."""
+    names = sorted(project.digests | lock.inputs)
+    changed = [name for name in names if project.digests.get(name) != lock.inputs.get(name)]
+    return [*changed, *(["the builder's format"] if lock.builder != FORMAT else [])]
+
+
+def _documents(spec: ImageSpec, layers: Sequence[LayerLock]) -> Documents:
+    return make_documents(
+        spec.name,
+        architecture=spec.debian.architecture,
+        variables=image_variables(spec.variant),
+        layers=layers,
+        builder=FORMAT,
+    )
+
+
+def _check_documents(project: _Project, lock: ImageLock, documents: Documents) -> None:
+    for what, expected, actual in (
+        ("config", lock.config, documents.config_digest),
+        ("manifest", lock.manifest, documents.manifest_digest),
+    ):
+        if expected != actual:
+            raise IntegrityError(
+                f"{project.path} contradicts itself: its layers make the {what} {actual}, and it says {expected}",
+                hint=f"Restore it from version control, or run `harness build {lock.name} --update`.",
+            )
+
+
+def _plan(inputs: Inputs, store: Store, progress: Progress) -> list[PlannedLayer]:
+    """The layers' contents, all artifacts fetched that the store lacks."""
+    _fetch(inputs, store, progress)
+
+    def artifact(digest: Digest) -> Path:
+        try:
+            return store.verified_path(digest)
+        except CorruptObjectError as error:
+            progress.note(f"{error.message}. It is fetched again")
+        _fetch(inputs, store, progress)
+        return store.verified_path(digest)
+
+    with store.temporary_folder() as folder:
+        return plan_layers(inputs, artifact, folder, workers=workers())
+
+
+def _fetch(inputs: Inputs, store: Store, progress: Progress) -> None:
+    from harness.store.fetch import fetch  # downloads need more libraries than the usual build, which has all
+
+    fetch(store, [*inputs.debian.packages, *inputs.python.wheels], progress=progress)
+
+
+def _make(project: _Project, store: Store, progress: Progress) -> ImageLock:
+    """Make every layer anew, and say what came out."""
+    spec = project.inputs.spec
+    made: dict[str, LayerLock] = {}
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def done(name: str, layer: LayerLock | BaseException) -> None:
+        if isinstance(layer, LayerLock):
+            made[name] = layer
+        else:
+            failures.append(layer)
+            stop.set()
+
+    with store.lock(f"image-{spec.name}", waiting=lambda: note_waiting(spec.name, progress)):
+        planned = _plan(project.inputs, store, progress)
+        try:
+            make_layers(planned, store, progress, stop, done)
+        finally:
+            stop.set()
+    if failures:
+        raise failures[0]
+    layers = tuple(made[layer.name] for layer in planned)
+    documents = _documents(spec, layers)
+    return ImageLock(
+        name=spec.name,
+        builder=FORMAT,
+        inputs=project.digests,
+        manifest=documents.manifest_digest,
+        config=documents.config_digest,
+        layers=layers,
+    )
+
+
+def _compare(project: _Project, expected: ImageLock, actual: ImageLock, store: Store) -> None:
+    """Raise if the image is not what the lock says, naming the first layer that differs."""
+    problem = None
+    names, wanted = [layer.name for layer in actual.layers], [layer.name for layer in expected.layers]
+    if names != wanted:
+        problem = f"it has the layers {', '.join(names)}, and the lock names {', '.join(wanted)}"
+    elif different := [pair for pair in zip(expected.layers, actual.layers, strict=True) if pair[0] != pair[1]]:
+        problem = describe_layer(*different[0], store)
+        problem += f" ({len(different) - 1} more layers differ)" if len(different) > 1 else ""
+    elif actual.manifest != expected.manifest:
+        problem = f"its layers are alike, but its config is {actual.config}, and the lock says {expected.config}"
+    if problem:
+        raise IntegrityError(
+            f"The image {expected.name} is not what {project.path} says: {problem}",
+            hint=f"If the change is wanted, run `harness build {expected.name} --update`, and commit the lock.",
+        )

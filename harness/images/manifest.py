@@ -1,0 +1,75 @@
+"""An image's config and manifest, as canonical JSON.
+
+Format: https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md and `manifest.md`
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from harness.locking.imagelock import LayerLock
+from harness.record.canonical import canonical_json
+from harness.record.hashing import digest_of
+from harness.spec.digest import Digest
+
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Some engines refuse an image without a time, or with an empty one.
+_CREATED = "1970-01-01T00:00:00Z"
+
+
+class Documents(msgspec.Struct, frozen=True):
+    """The bytes of manifest and config."""
+
+    manifest: bytes
+    config: bytes
+
+    @property
+    def manifest_digest(self) -> Digest:
+        """The image's identity."""
+        return digest_of(self.manifest)
+
+    @property
+    def config_digest(self) -> Digest:
+        """What some engines call the image's id."""
+        return digest_of(self.config)
+
+
+def make_documents(
+    name: str, *, architecture: str, variables: Mapping[str, str], layers: Sequence[LayerLock], builder: int
+) -> Documents:
+    """Manifest and config of the image `name` that is made of `layers`, bottom first; a pure function."""
+    config = {
+        "architecture": architecture,
+        "config": {
+            "Cmd": ["python3"],
+            "Env": [f"{key}={value}" for key, value in sorted({"PATH": PATH, **variables}.items())],
+            "Labels": {
+                "harness.builder": str(builder),
+                "harness.image": name,
+                "org.opencontainers.image.title": name,
+            },
+            "WorkingDir": "/",
+        },
+        "created": _CREATED,
+        "history": [{"created": _CREATED, "created_by": f"harness: {layer.name}"} for layer in layers],
+        "os": "linux",
+        "rootfs": {"diff_ids": [layer.digest for layer in layers], "type": "layers"},
+    }
+    config_bytes = canonical_json(config)
+    manifest = {
+        "config": descriptor(CONFIG_TYPE, digest_of(config_bytes), len(config_bytes)),
+        "layers": [descriptor(LAYER_TYPE, layer.digest, layer.size) for layer in layers],
+        "mediaType": MANIFEST_TYPE,
+        "schemaVersion": 2,
+    }
+    return Documents(canonical_json(manifest), config_bytes)
+
+
+def descriptor(media_type: str, digest: Digest, size: int) -> dict[str, str | int]:
+    """How a manifest or index names a blob."""
+    return {"digest": digest, "mediaType": media_type, "size": size}

@@ -1,0 +1,134 @@
+"""From spec and locks to the layers of an image: what each holds, before a byte of it is written."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.images.content import Inline
+from harness.images.deb import read_deb
+from harness.images.layer import layer_size
+from harness.images.paths import MERGED, Excludes, link_target, member_path, merged
+from harness.images.tree import Directory, Entry, File, Symlink, Tree
+from harness.images.wheel import read_wheel
+from harness.locking.debian import DebianLock
+from harness.locking.imagespec import ImageSpec
+from harness.locking.python import PythonLock
+from harness.spec.digest import Digest
+
+DEBIAN = "debian"
+SMALL_WHEELS = "wheels"
+CONFIGURATION = "configuration"
+
+# Docker's overlay storage refuses more than about 125 layers.
+MAX_LAYERS = 120
+
+# What programs expect of a root file system, whatever the packages bring.
+_FOLDERS = {
+    "dev": 0o755, "etc": 0o755, "proc": 0o755, "run": 0o755, "sys": 0o755, "tmp": 0o1777, "usr": 0o755, "var": 0o755,
+    "var/tmp": 0o1777,
+}  # fmt: skip
+
+
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image is made from: the spec and the two locks."""
+
+    spec: ImageSpec
+    debian: DebianLock
+    python: PythonLock
+
+
+class PlannedLayer(msgspec.Struct, frozen=True):
+    """A layer's name, its entries sorted by path, and about how many bytes it will have."""
+
+    name: str
+    entries: list[tuple[str, Entry]]
+    size: int
+
+
+def plan_layers(
+    inputs: Inputs, artifact: Callable[[Digest], Path], temporary: Path, *, workers: int
+) -> list[PlannedLayer]:
+    """The layers of an image from the bottom to the top; `artifact` gives a verified file by digest.
+
+    At the bottom Debian's packages; then large wheels, the smallest first, so that an engine can unpack those while the
+    largest is still being made; then all small wheels, which change most often; then what the spec itself configures.
+    The packages are unpacked to unnamed files in the folder `temporary`.
+
+    Raises:
+        IntegrityError: an artifact is damaged or hostile, or two of them put different things in one place.
+        UsageError: the spec asks for more layers than engines take.
+    """
+    tree = Tree()
+    with ThreadPoolExecutor(workers, thread_name_prefix="unpack") as pool:
+        # Wheels' tables are read here while the pool unpacks: the one is Python's work, the other lzma's.
+        files = pool.map(lambda wheel: artifact(wheel.digest), inputs.python.wheels)
+        archives = pool.map(
+            lambda package: read_deb(package, artifact(package.digest), temporary), inputs.debian.packages
+        )
+        wheels = list(_read_wheels(inputs, files))
+        _add_debian(tree, inputs, archives)
+    for layer, origin, entries in wheels:
+        for path, entry in entries:
+            tree.add(path, entry, origin=origin, layer=layer)
+    _add_configuration(tree, inputs.spec)
+    layers = [PlannedLayer(name, entries, layer_size(entries)) for name, entries in tree.layers().items()]
+    if len(layers) > MAX_LAYERS:
+        raise UsageError(
+            f"The image {inputs.spec.name} would have {len(layers)} layers, and engines take {MAX_LAYERS}",
+            hint=f"Raise large_wheel in docker/{inputs.spec.name}.yaml.",
+        )
+    order = {DEBIAN: 0, SMALL_WHEELS: 2, CONFIGURATION: 3}
+    return sorted(layers, key=lambda layer: (order.get(layer.name, 1), layer.size, layer.name))
+
+
+def _add_debian(tree: Tree, inputs: Inputs, archives: Iterable[list[tuple[str, Entry]]]) -> None:
+    exclude = Excludes(inputs.spec.debian.exclude)
+    for package, entries in zip(inputs.debian.packages, archives, strict=True):
+        for path, entry in entries:
+            if path not in exclude:
+                tree.add(path, entry, origin=package.name, layer=DEBIAN)
+    for folder in MERGED:
+        if merged(folder) in tree:
+            tree.add(folder, Symlink(merged(folder)), origin="the merged /usr", layer=DEBIAN)
+
+
+def _read_wheels(inputs: Inputs, files: Iterable[Path]) -> Iterator[tuple[str, str, list[tuple[str, Entry]]]]:
+    """Layer, name and entries of each wheel."""
+    exclude = Excludes(inputs.spec.python.exclude)
+    for wheel, path in zip(inputs.python.wheels, files, strict=True):
+        large = path.stat().st_size > inputs.spec.large_wheel
+        entries = read_wheel(wheel, path, python=inputs.spec.python.version, exclude=exclude)
+        yield f"wheel:{wheel.name}" if large else SMALL_WHEELS, wheel.name, entries
+
+
+def _add_configuration(tree: Tree, spec: ImageSpec) -> None:
+    origin = f"docker/{spec.name}.yaml"
+
+    def add(path: str, entry: Entry) -> None:
+        tree.add(merged(path), entry, origin=origin, layer=CONFIGURATION)
+
+    for folder, mode in _FOLDERS.items():
+        add(folder, Directory(mode))
+    if spec.users:
+        add("etc/passwd", _lines(f"{user.name}:x:{user.uid}:{user.uid}::{user.home}:/bin/sh" for user in spec.users))
+        add("etc/group", _lines(f"{user.name}:x:{user.uid}:" for user in spec.users))
+    for user in spec.users:
+        home = merged(_place(user.home, origin))
+        if home not in tree:
+            add(home, Directory(0o755))
+    for place, target in spec.links.items():
+        path = merged(_place(place, origin))
+        add(path, Symlink(link_target(path, target, origin)))
+    for place, text in spec.files.items():
+        add(_place(place, origin), File(0o644, Inline(text.encode())))
+
+
+def _place(path: str, origin: str) -> str:
+    return member_path(path.removeprefix("/"), origin)
+
+
+def _lines(lines: Iterable[str]) -> File:
+    return File(0o644, Inline("".join(f"{line}\n" for line in lines).encode()))

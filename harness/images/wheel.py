@@ -1,0 +1,204 @@
+"""Install a wheel into the virtual tree, through the `installer` library.
+
+Format: https://packaging.python.org/specifications/binary-distribution-format/
+"""
+
+import csv
+import io
+import posixpath
+import stat
+import zipfile
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from installer import install
+from installer.destinations import WheelDestination
+from installer.exceptions import InstallerError
+from installer.records import Hash, InvalidRecordEntry, RecordEntry
+from installer.scripts import Script
+from installer.sources import WheelContentElement, WheelFile
+from installer.utils import Scheme, fix_shebang
+
+from harness.errors import IntegrityError
+from harness.images.content import BAD_ZIP, Content, Inline, ZipMember
+from harness.images.paths import Excludes, member_path
+from harness.images.tree import Entry, File
+from harness.locking.python import LockedWheel
+from harness.record.hashing import digest_of
+from harness.spec.digest import hexadecimal
+
+if TYPE_CHECKING:
+    import os
+
+    from installer.scripts import ScriptSection
+
+INTERPRETER = "/usr/bin/python3"
+
+_STRONG = ("sha256", "sha384", "sha512")
+
+
+def site_packages(python: str) -> str:
+    """The folder that Debian's own `python3.X` looks into for what is not Debian's; `python` is `3.X`."""
+    return f"usr/local/lib/python{python}/dist-packages"
+
+
+def read_wheel(wheel: LockedWheel, path: Path, *, python: str, exclude: Excludes) -> list[tuple[str, Entry]]:
+    """The entries that installing the wheel in the file `path` makes, at their places in the image.
+
+    Only the zip's table of contents and RECORD are read here; the files' bytes are checked against RECORD when they are
+    read (the wheel's own digest says that it is the wheel of the lock; RECORD says what each file is, and what a run
+    reports of its libraries rests on it). RECORD is written anew, sorted, without what is excluded. There is no
+    byte code, INSTALLER, REQUESTED or `direct_url.json`.
+
+    Raises:
+        IntegrityError: the file is damaged or not that wheel; a member is absolute, leads out of the image, is a link,
+            is there twice, or is not listed in RECORD with its size and a strong hash.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+        archive.filename = wheel.filename
+        source = _Source(archive, wheel)
+        source.validate_record(validate_contents=False)
+        destination = _Destination(python, exclude, wheel)
+        install(source, destination, additional_metadata={})
+    except (InstallerError, InvalidRecordEntry, KeyError, AssertionError, UnicodeError, csv.Error, *BAD_ZIP) as error:
+        raise IntegrityError(f"{wheel.filename} is not a wheel that can be installed: {error}") from error
+    return destination.entries
+
+
+class _Member(io.RawIOBase):
+    """A member on its way through `installer`, which never looks inside: its content goes to the tree unread."""
+
+    def __init__(self, content: ZipMember, record: RecordEntry) -> None:
+        super().__init__()
+        self.content = content
+        self.record = record
+
+
+class _Source(WheelFile):
+    """A wheel whose members are handed on unread, and checked by name, kind and size first."""
+
+    def __init__(self, archive: zipfile.ZipFile, wheel: LockedWheel) -> None:
+        super().__init__(archive)
+        self._wheel = wheel
+        seen: set[str] = set()
+        for info in archive.infolist():
+            self._check(info)
+            if info.filename in seen:
+                raise IntegrityError(f"{wheel.filename}: the member {info.filename} is there twice")
+            seen.add(info.filename)
+
+    def _check(self, info: zipfile.ZipInfo) -> None:
+        where = self._wheel.filename
+        member_path(info.orig_filename, where)
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if "\\" in info.filename:
+            raise IntegrityError(f"{where}: the member {info.filename!a} is not a plain path")
+        if kind and not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise IntegrityError(f"{where}: the member {info.filename} is a link or special file")
+        if info.flag_bits & 1:
+            raise IntegrityError(f"{where}: the member {info.filename} is encrypted")
+
+    def get_contents(self) -> Iterator[WheelContentElement]:
+        """Every file with its RECORD row; what is there twice, or unlisted, was refused before."""
+        rows = self._rows()
+        for info in self._zipfile.infolist():
+            name = info.filename
+            if name.endswith("/") or "__pycache__" in name.split("/"):
+                continue
+            row = rows.get(name, (name, "", ""))
+            if name == f"{self.dist_info_dir}/RECORD":
+                yield row, cast("BinaryIO", io.BytesIO()), False
+                continue
+            if name.rpartition("/")[2] in ("RECORD.jws", "RECORD.p7s"):
+                continue
+            mode = info.external_attr >> 16
+            executable = bool(stat.S_ISREG(mode) and mode & 0o111)
+            yield row, cast("BinaryIO", self._member(info, row)), executable
+
+    def _rows(self) -> dict[str, tuple[str, str, str]]:
+        rows: dict[str, tuple[str, str, str]] = {}
+        for row in csv.reader(io.StringIO(self.read_dist_info("RECORD"))):
+            if len(row) != 3:
+                raise IntegrityError(f"{self._wheel.filename}: RECORD has a row of {len(row)} fields, not 3")
+            path, checksum, size = row
+            if rows.setdefault(path, (path, checksum, size)) != (path, checksum, size):
+                raise IntegrityError(f"{self._wheel.filename}: RECORD lists {path} twice, and differently")
+        return rows
+
+    def _member(self, info: zipfile.ZipInfo, row: tuple[str, str, str]) -> _Member:
+        record = RecordEntry.from_elements(*row)
+        if record.hash_ is None or record.hash_.name not in _STRONG or record.size != info.file_size:
+            raise IntegrityError(
+                f"{self._wheel.filename}: RECORD does not give {info.filename} its size and a strong hash"
+            )
+        return _Member(ZipMember(self._zipfile, info, record.hash_.name, record.hash_.value), record)
+
+
+class _Destination(WheelDestination):
+    """Puts what `installer` writes into a list of entries."""
+
+    def __init__(self, python: str, exclude: Excludes, wheel: LockedWheel) -> None:
+        self.entries: list[tuple[str, Entry]] = []
+        self._site = site_packages(python)
+        self._exclude = exclude
+        self._wheel = wheel
+        self._folders = {
+            "purelib": self._site,
+            "platlib": self._site,
+            "scripts": "usr/local/bin",
+            "headers": f"usr/local/include/python{python}/{wheel.name}",
+            "data": "usr/local",
+        }
+
+    def write_script(self, name: str, module: str, attr: str, section: "ScriptSection") -> RecordEntry:
+        """The launcher of an entry point."""
+        filename, data = Script(name, module, attr, section).generate(INTERPRETER, "posix")
+        return self._add(Scheme("scripts"), filename, Inline(data), 0o755)
+
+    def write_file(
+        self, scheme: Scheme, path: "str | os.PathLike[str]", stream: BinaryIO, is_executable: bool
+    ) -> RecordEntry:
+        """A file of the wheel. Scripts are read, because their first line may change."""
+        member = cast("_Member", stream)
+        mode = 0o755 if is_executable else 0o644
+        if scheme == "scripts":
+            with fix_shebang(io.BytesIO(b"".join(member.content.chunks())), INTERPRETER) as fixed:
+                return self._add(scheme, str(path), Inline(fixed.read()), 0o755)
+        return self._add(scheme, str(path), member.content, mode, member.record)
+
+    def finalize_installation(
+        self, scheme: Scheme, record_file_path: str, records: Iterable[tuple[Scheme, RecordEntry]]
+    ) -> None:
+        """RECORD, with a row for each file that is there, sorted by path."""
+        rows = []
+        for file_scheme, record in records:
+            path = posixpath.join(self._folders[file_scheme], record.path)
+            below = self._below(path)
+            if below not in self._exclude:
+                rows.append((below, *record.to_row()[1:]))
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(sorted(rows))
+        self._add(scheme, record_file_path, Inline(text.getvalue().encode()), 0o644)
+
+    def _add(
+        self, scheme: Scheme, path: str, content: Content, mode: int, record: RecordEntry | None = None
+    ) -> RecordEntry:
+        place = posixpath.join(self._folders[scheme], member_path(path, self._wheel.filename))
+        if self._below(place) not in self._exclude:
+            self.entries.append((place, File(mode, content)))
+        if record is not None:
+            return RecordEntry(path, record.hash_, record.size)
+        return RecordEntry(path, _hash(content), content.size)
+
+    def _below(self, place: str) -> str:
+        """A path in the image as RECORD writes it: relative to the folder of the packages."""
+        inside = place.removeprefix(f"{self._site}/")
+        return inside if inside != place else posixpath.relpath(place, self._site)
+
+
+def _hash(content: Content) -> Hash:
+    digest = digest_of(b"".join(content.chunks()))
+    return Hash("sha256", urlsafe_b64encode(bytes.fromhex(hexadecimal(digest))).decode().rstrip("="))

@@ -18,7 +18,6 @@ ROOT_RUNS_AS = 65532
 _FOLDER = "/harness"
 _HOME = "/tmp"  # noqa: S108 - the container's own tmpfs
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_OPEN_FILES = 65536
 _SMALLEST_MEMORY = 6 << 20  # Docker's own minimum
 
 
@@ -74,10 +73,7 @@ def container_options(
         "cpuset_cpus": ",".join(map(str, sorted(set(resources.cpus)))),
         **({} if resources.memory is None else {"mem_limit": resources.memory, "memswap_limit": resources.memory}),
         "pids_limit": resources.pids,
-        "ulimits": [
-            Ulimit(name="core", soft=0, hard=0),
-            Ulimit(name="nofile", soft=_OPEN_FILES, hard=_OPEN_FILES),
-        ],
+        "ulimits": [Ulimit(name="core", soft=0, hard=0)],
         # An init reaps orphans and passes SIGTERM on, which a program that is process 1 would not even notice.
         "init": True,
         "stdin_open": False,

@@ -38,6 +38,7 @@ class _SilentTask:
 class _Silent:
     @contextmanager
     def task(self, description: str, *, total: float | None = None, unit: str = "items") -> Iterator[Task]:
+        del description, total, unit
         yield _SilentTask()
 
     def note(self, message: str) -> None:

@@ -138,6 +138,20 @@ class Store:
                 writer.write(chunk)
         return writer.digest
 
+    def adopt(self, path: Path, expected: Digest) -> None:
+        """Make the file `path`, which lies in this store's folder, the object `expected`; its bytes are hashed first.
+
+        Raises:
+            IntegrityError: they do not have that digest; the file stays where it is.
+        """
+        with self.explaining(), path.open("rb") as file:
+            actual = digest_of_stream(file)
+            if actual != expected:
+                raise IntegrityError(f"{path} is {actual}, not {expected}")
+            os.fchmod(file.fileno(), 0o444)
+            os.fsync(file.fileno())
+            self._place(path, expected, durable=True)
+
     def verified_path(self, digest: Digest) -> Path:
         """Where an object is, after its bytes have been hashed and found right.
 

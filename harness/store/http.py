@@ -1,0 +1,154 @@
+"""Reading from addresses: what fails for a moment, what fails for good, and no passwords shown."""
+
+import base64
+import http.client
+import os
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from harness.errors import ToolError
+
+ATTEMPTS = 4
+TIMEOUT = 30.0
+_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+_LONGEST_WAIT = 30.0
+
+
+class AddressError(ToolError):
+    """An address did not give what was asked. `transient` says that it may in a moment, `reached` that it answered."""
+
+    def __init__(self, reason: str, *, transient: bool, reached: bool, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.transient = transient
+        self.reached = reached
+        self.wait = wait
+
+
+def redact(address: str) -> str:
+    """An address as it may be shown: without user, password and query, which may hold tokens."""
+    try:
+        parts = urlsplit(address)
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    except ValueError:
+        return "(an address that cannot be read)"
+
+
+def origin(address: str) -> str:
+    """Scheme, host and port of an address: what is down when a server is down."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def open_address(address: str, *, offset: int = 0, credentials: Mapping[str, str] | None = None) -> Any:
+    """The answer to a request for an address, to be closed; from byte `offset` on where the server can (status 206).
+
+    `credentials` are `user:password` by origin; those in the address itself come first.
+
+    Raises:
+        AddressError: it cannot be had from there.
+    """
+    try:
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https", "file"):
+            raise AddressError(f"{parts.scheme or 'no'} scheme is not supported", transient=False, reached=False)
+        user, _, host = parts.netloc.rpartition("@")
+        request = urllib.request.Request(urlunsplit((parts.scheme, host, parts.path, parts.query, "")))  # noqa: S310
+    except ValueError as error:
+        raise AddressError(f"not an address: {error}", transient=False, reached=False) from error
+    user = unquote(user) or (credentials or {}).get(origin(address), "")
+    if user:
+        token = base64.b64encode(user.encode()).decode()
+        # Not to be sent along to wherever the server redirects to.
+        request.add_unredirected_header("Authorization", f"Basic {token}")
+    request.add_header("User-Agent", "hermetic-harness")
+    request.add_header("Accept-Encoding", "identity")
+    if offset and parts.scheme != "file":
+        request.add_header("Range", f"bytes={offset}-")
+    try:
+        return _opener().open(request, timeout=TIMEOUT)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise explain(error) from error
+
+
+def explain(error: Exception) -> AddressError:
+    """What went wrong with a request or in the middle of an answer."""
+    match error:
+        case urllib.error.HTTPError():
+            with error:
+                wait = error.headers.get("Retry-After", "") if error.headers else ""
+            seconds = min(float(wait), _LONGEST_WAIT) if wait.isdigit() else None
+            return AddressError(f"HTTP {error.code}", transient=error.code in _TRANSIENT, reached=True, wait=seconds)
+        case urllib.error.URLError() if isinstance(error.reason, Exception):
+            return explain(error.reason)
+        case ssl.SSLCertVerificationError():
+            return AddressError(f"certificate not accepted: {error.verify_message}", transient=False, reached=False)
+        case FileNotFoundError() | IsADirectoryError() | PermissionError():
+            return AddressError(error.strerror or str(error), transient=False, reached=True)
+        case TimeoutError():
+            return AddressError("no answer in time", transient=True, reached=False)
+        case http.client.IncompleteRead() | http.client.RemoteDisconnected() | ConnectionResetError():
+            return AddressError("the connection broke", transient=True, reached=True)
+        case ConnectionRefusedError():
+            return AddressError("connection refused", transient=True, reached=False)
+        case OSError():
+            return AddressError(error.strerror or str(error), transient=True, reached=False)
+    return AddressError(str(error) or type(error).__name__, transient=False, reached=True)
+
+
+def retrying(
+    attempt: Callable[[], None],
+    *,
+    delay: float = 0.5,
+    attempts: int = ATTEMPTS,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Call `attempt` until it succeeds, at most `attempts` times, waiting twice as long each time.
+
+    Raises:
+        AddressError: it failed for good, or each time.
+    """
+    for number in range(attempts):
+        try:
+            attempt()
+            return
+        except AddressError as error:
+            if not error.transient or number == attempts - 1:
+                raise
+            sleep(error.wait if error.wait is not None else delay * 2**number)
+
+
+def read_address(address: str, *, limit: int, credentials: Mapping[str, str] | None = None) -> bytes:
+    """All bytes at an address, at most `limit`; tried again where that may help.
+
+    Raises:
+        AddressError: it cannot be had from there, or is larger.
+    """
+    found = b""
+
+    def attempt() -> None:
+        nonlocal found
+        with open_address(address, credentials=credentials) as answer:
+            try:
+                found = answer.read(limit + 1)
+            except (OSError, http.client.HTTPException) as error:
+                raise explain(error) from error
+            wanted = answer.headers.get("Content-Length")
+            if wanted and wanted.isdigit() and len(found) < min(int(wanted), limit + 1):
+                raise AddressError("the connection broke", transient=True, reached=True)
+        if len(found) > limit:
+            raise AddressError(f"more than {limit} bytes", transient=False, reached=True)
+
+    retrying(attempt)
+    return found
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    bundle = os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT")
+    context = ssl.create_default_context(cafile=bundle or None)
+    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))

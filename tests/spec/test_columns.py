@@ -42,9 +42,11 @@ def test_feature_names_are_parsed(
 
 @pytest.mark.parametrize(
     "name",
-    """ret ret_d ret_0d ret_01d ret_-1d ret_5 RET_5d ret_\u0665d xyz_5d lag_0_ret_5d lag_2_lag_3_ret_5d rank_rank_ret_5d
-    col_ col_a/b fwd_ret_5d ret_9999999d""".split()
-    + ["", "ret_5d ", "ret_5d\n"],
+    [
+        *("", "ret", "ret_d", "ret_0d", "ret_01d", "ret_-1d", "ret_5", "RET_5d", "ret_5d ", "ret_5d\n", "ret_\u0665d"),
+        *("xyz_5d", "lag_0_ret_5d", "lag_2_lag_3_ret_5d", "rank_rank_ret_5d", "col_", "col_a/b", "fwd_ret_5d"),
+        "ret_9999999d",
+    ],
 )
 def test_a_feature_that_does_not_exist_is_refused_with_those_that_do(name: str) -> None:
     with pytest.raises(UsageError) as caught:

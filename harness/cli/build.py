@@ -21,7 +21,6 @@ def build(
     """Build an image from its lockfiles, into the store. With nothing changed it does nothing.
 
     Examples:
-
       harness build cpu
 
       harness build cpu --update        after `harness lock cpu`: commit the new image.lock

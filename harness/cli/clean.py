@@ -15,7 +15,6 @@ def clean(
     """Remove the containers and images that carry the harness's labels from the engine, and nothing else.
 
     Examples:
-
       harness clean --dry-run
 
       harness clean

@@ -21,7 +21,6 @@ def compare(
     """Compare two runs. Every file of both is checked against its digest first.
 
     Examples:
-
       harness compare RESULTS/runs/A RESULTS/runs/B
 
       harness compare A B --json | jq .cells

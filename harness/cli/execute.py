@@ -30,7 +30,6 @@ def execute(
     """Run a program of yours strictly, on a copy of your project, and keep what it wrote with its digests.
 
     Examples:
-
       harness exec -- python train.py --epochs 3
 
       harness exec --data prices/ -- python train.py       reads os.environ["HARNESS_DATA"]

@@ -35,7 +35,7 @@ _debug = False
 
 @app.callback()
 def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
-    global _debug  # noqa: PLW0603 - click calls back before the command; the handler below is outside both
+    global _debug
     _debug = debug
 
 
@@ -61,8 +61,10 @@ def _run() -> int:
     except OSError as error:
         _say(f"{error.strerror or error}: {error.filename or 'unknown file'}", None)
         return ExitCode.USAGE
-    except Exception as error:  # noqa: BLE001 - the last line of defence: never a bare traceback
-        _say(f"An error in the harness itself: {type(error).__name__}: {error}", "Run again with --debug, and report it.")
+    except Exception as error:
+        _say(
+            f"An error in the harness itself: {type(error).__name__}: {error}", "Run again with --debug, and report it."
+        )
         return ExitCode.USAGE
 
 

@@ -29,7 +29,9 @@ def run(
     features: Annotated[str | None, typer.Option(help="Features, in this order.")] = None,
     families: Annotated[str | None, typer.Option(help="Model families of the experiment to train.")] = None,
     output_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("RESULTS"),
-    run_name: Annotated[str | None, typer.Option(help="The run's name; made from experiment and time if left out.")] = None,
+    run_name: Annotated[
+        str | None, typer.Option(help="The run's name; made from experiment and time if left out.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Base seed; beats REPRO_SEED and the experiment.")] = None,
     mode: Annotated[Mode | None, typer.Option(help="strict repeats to the bit; best_effort only seeds.")] = None,
     profile: Annotated[
@@ -37,20 +39,25 @@ def run(
     ] = Profile.NATIVE,
     image: Annotated[str, typer.Option(help="The image to run in: a name under docker/.")] = "cpu",
     engine: Annotated[EngineName, typer.Option(help="docker isolates the run; host does not.")] = EngineName.DOCKER,
-    quick: Annotated[bool, typer.Option("--quick/--full", help="The experiment's quick variant, or all of it.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick/--full", help="The experiment's quick variant, or all of it.")
+    ] = False,
     runs: Annotated[int, typer.Option(min=1, help="How many times; 2 shows at once whether bits repeat.")] = 1,
-    workers: Annotated[int | None, typer.Option(min=1, help="Fits side by side (default: one a core). Changes no bit.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Fits side by side (default: one a core). Changes no bit.")
+    ] = None,
     memory: Annotated[int | None, typer.Option(min=1, help="Memory limit in MiB.")] = None,
     time_limit: Annotated[float | None, typer.Option(min=0.1, help="Time limit in seconds.")] = None,
     plugins: Annotated[Path | None, typer.Option(help="A folder of Python modules with families of your own.")] = None,
     hostname: Annotated[str, typer.Option(help="The host name that the container sees.")] = "harness",
-    aslr: Annotated[bool, typer.Option("--aslr/--no-aslr", help="Randomise addresses, as systems do, or fix them.")] = True,
+    aslr: Annotated[
+        bool, typer.Option("--aslr/--no-aslr", help="Randomise addresses, as systems do, or fix them.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a run on stdout.")] = False,
 ) -> int:
     """Train an experiment in a digest-pinned image and compare its fingerprints with earlier runs.
 
     Examples:
-
       harness run                                      the default experiment, on real data
 
       harness run --runs 2                             twice: every cell should be identical
@@ -86,9 +93,15 @@ def run(
     store = open_store()
     codes: list[ExitCode] = []
     for number in range(runs):
-        named = request if run_name is None or runs == 1 else msgspec.structs.replace(request, run_name=f"{run_name}-{number + 1}")
+        named = (
+            request
+            if run_name is None or runs == 1
+            else msgspec.structs.replace(request, run_name=f"{run_name}-{number + 1}")
+        )
         with ConsoleProgress() as progress:
-            report = train(named, root=root, store=store, engine=open_engine(engine, root, store, progress), progress=progress)
+            report = train(
+                named, root=root, store=store, engine=open_engine(engine, root, store, progress), progress=progress
+            )
         if as_json:
             stdout.file.write(msgspec.json.encode(report).decode() + "\n")
         else:

@@ -3,8 +3,9 @@
 from rich.table import Table
 
 from harness.cli.console import stdout
-from harness.record.compare import RunComparison, Verdict
-from harness.runs.train import RunReport
+from harness.record.compare import RunComparison
+from harness.record.verdicts import Verdict
+from harness.runs.publish import RunReport
 from harness.spec.digest import Digest, hexadecimal
 
 _STYLE = {
@@ -35,7 +36,7 @@ def run_report(report: RunReport) -> None:
             cell.family,
             "–" if cell.metric is None else f"{cell.metric_name} {cell.metric:.4f}",
             short(cell.fingerprint),
-            cell.verdict + (f" ({cell.reason})" if cell.reason else ""),
+            _verdict(cell.verdict, cell.reasons),
             style=_STYLE[cell.verdict] if cell.verdict is Verdict.DIVERGENT else None,
         )
     stdout.print(table)
@@ -45,7 +46,7 @@ def run_report(report: RunReport) -> None:
 
 def comparison_table(comparison: RunComparison) -> None:
     """Print two runs side by side: a verdict a cell, with what differs."""
-    table = Table(title=f"{comparison.run_a} against {comparison.run_b}", title_justify="left")
+    table = Table(title=f"{comparison.after.run_name} against {comparison.before.run_name}", title_justify="left")
     for column in ("Target", "View", "Symbol", "Family", "Verdict", "Why"):
         table.add_column(column, overflow="fold")
     for cell in comparison.cells:
@@ -59,3 +60,9 @@ def comparison_table(comparison: RunComparison) -> None:
             style=_STYLE[cell.verdict],
         )
     stdout.print(table)
+    for note in comparison.notes:
+        stdout.print(note, markup=False, highlight=False)
+
+
+def _verdict(verdict: Verdict, reasons: tuple[str, ...]) -> str:
+    return f"{verdict.value} ({'; '.join(reasons)})" if reasons else verdict.value

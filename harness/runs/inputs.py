@@ -15,6 +15,7 @@ from harness.store.progress import Progress
 from harness.store.store import Store
 from harness.store.trees import checkout_tree, put_tree, put_tree_from_files
 
+CODE = "code"
 PANEL_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 _INSIDE = ("__init__.py", "errors.py", "configs", "record", "spec", "strict", "training")
 
@@ -25,13 +26,9 @@ def code_mount(store: Store) -> Mount:
 
     def wanted(path: str) -> bool:
         parts = path.split("/")
-        return (
-            parts[0] == package.name
-            and (len(parts) == 1 or parts[1] in _INSIDE)
-            and "__pycache__" not in parts
-        )
+        return parts[0] == package.name and (len(parts) == 1 or parts[1] in _INSIDE) and "__pycache__" not in parts
 
-    return _mount(store, "code", put_tree(store, package.parent, include=wanted))
+    return mount_tree(store, CODE, put_tree(store, package.parent, include=wanted))
 
 
 def panel_mount(store: Store, data: Data, *, root: Path, progress: Progress) -> tuple[Mount, str]:
@@ -45,7 +42,7 @@ def panel_mount(store: Store, data: Data, *, root: Path, progress: Progress) -> 
         dataset = find_dataset(root / "lockfiles" / "datasets.lock", data.dataset)
         panel = fetch_dataset(store, dataset, progress=progress)
         name = Path(dataset.member).name
-        return _mount(store, "data", put_tree_from_files(store, {name: panel.read_bytes()})), name
+        return mount_tree(store, "data", put_tree_from_files(store, {name: panel.read_bytes()})), name
     panel = _panel_file(Path(data.path or ""))
     return folder_mount(store, panel.parent, name="data", only=panel.name), panel.name
 
@@ -54,15 +51,20 @@ def folder_mount(store: Store, folder: Path, *, name: str, only: str | None = No
     """A folder (or the one file of it that `only` names) as a read-only input called `name`."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", hint="Give --data an existing folder.")
-    return _mount(store, name, put_tree(store, folder, include=lambda path: only is None or path == only))
+    return mount_tree(store, name, put_tree(store, folder, include=lambda path: only is None or path == only))
 
 
 def task_mount(store: Store, task: TrainingTask) -> Mount:
     """The document that tells the trainer what to do."""
-    return _mount(store, "task", put_tree_from_files(store, {"task.json": msgspec.json.encode(task)}))
+    return mount_tree(store, "task", put_tree_from_files(store, {"task.json": msgspec.json.encode(task)}))
 
 
-def _mount(store: Store, name: str, digest: Digest) -> Mount:
+def mount_tree(store: Store, name: str, digest: Digest) -> Mount:
+    """A folder of the store as a read-only input, checked now.
+
+    Raises:
+        HarnessError: the store does not hold it, or it is altered.
+    """
     return Mount(name=name, source=str(checkout_tree(store, digest)), digest=digest)
 
 

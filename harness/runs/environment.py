@@ -1,0 +1,108 @@
+"""What a run stands on: the image in its engine (or none), the machine's share that it gets, its variables."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from harness.engines.interface import Engine
+from harness.images.build import open_image
+from harness.locking.imagespec import load_image_spec
+from harness.runs.bytecode import bytecode_mount
+from harness.runs.inputs import CODE, code_mount
+from harness.spec.digest import Digest
+from harness.spec.experiment import Reproducibility
+from harness.spec.run import ImageReference, Mount, Profile, Resources
+from harness.spec.variables import overridden, run_variables
+from harness.store.progress import Progress
+from harness.store.store import Store
+
+BASE_SEED = 42
+HOST = "host"
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine made ready. `image` is null where the engine has none; `locks` are the digests of its inputs."""
+
+    image: ImageReference | None
+    locks: dict[str, Digest]
+    variant: str
+    resources: Resources
+    mounts: tuple[Mount, ...]
+
+
+def make_ground(
+    image: str,
+    *,
+    root: Path,
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+    memory: int | None,
+    time_limit: float | None,
+) -> Ground:
+    """Build the image or find it, hand it to the engine, and gather the mounts that every run has.
+
+    Raises:
+        IntegrityError: the image is not the committed one.
+        PrerequisiteError: an artifact cannot be fetched, or the engine is not there.
+    """
+    resources = Resources(
+        cpus=tuple(sorted(os.sched_getaffinity(0))), memory=memory or _physical_memory(), time_limit=time_limit
+    )
+    code = code_mount(store)
+    if engine.name == HOST:
+        return Ground(image=None, locks={}, variant="cpu", resources=resources, mounts=(code,))
+    spec = load_image_spec(root, image)
+    with open_image(image, root=root, store=store, progress=progress) as made:
+        engine.prepare(made)
+        reference, locks = made.reference, dict(made.lock.inputs)
+    bytecode = bytecode_mount(
+        reference,
+        code=code,
+        engine=engine,
+        resources=msgspec.structs.replace(resources, time_limit=600),
+        store=store,
+        progress=progress,
+    )
+    mounts = (code,) if bytecode is None else (code, bytecode)
+    return Ground(image=reference, locks=locks, variant=spec.variant, resources=resources, mounts=mounts)
+
+
+def run_environment(
+    settings: Reproducibility,
+    *,
+    ground: Ground,
+    profile: Profile,
+    threads: int,
+    inherited: Mapping[str, str],
+    progress: Progress,
+) -> dict[str, str]:
+    """The variables of a run, from the table alone; what the caller had set otherwise is said to be overridden."""
+    variables = run_variables(
+        mode=settings.mode.value,
+        profile=profile.value,
+        variant=ground.variant,
+        seed=base_seed(settings),
+        version=settings.version,
+        threads=threads,
+        cores=len(ground.resources.cpus),
+    )
+    for sentence in overridden(inherited, variables):
+        progress.note(sentence)
+    return variables
+
+
+def code_digest(ground: Ground) -> Digest:
+    """The digest of the rooms that run inside."""
+    return next(mount.digest for mount in ground.mounts if mount.name == CODE)
+
+
+def base_seed(settings: Reproducibility) -> int:
+    """The run's base seed: the settings' own, or the pipeline's, 42."""
+    return BASE_SEED if settings.seed is None else settings.seed
+
+
+def _physical_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

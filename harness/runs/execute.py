@@ -1,0 +1,221 @@
+"""`harness exec` from end to end: a copy of the project, a program run in it, and what it wrote as a cell of its own."""
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from harness.engines.interface import Engine
+from harness.errors import ToolError, UsageError
+from harness.record.environment import SCHEMA as ENVIRONMENT_SCHEMA
+from harness.record.environment import Captured
+from harness.record.hashing import digest_of, signature
+from harness.record.jsonfile import pretty_json, read_document
+from harness.record.layout import METADATA, SCRIPT_FOLDER
+from harness.record.results import RunFolder, writing
+from harness.record.snapshot import SCRIPT_FAMILY, Code, Surroundings, build_script_snapshot
+from harness.runs.environment import Ground, base_seed, make_ground, run_environment
+from harness.runs.git import git_state, project_files
+from harness.runs.inputs import folder_mount
+from harness.runs.publish import Cohort, Identity, RunReport, publish
+from harness.spec.digest import Digest, digest_from_hex
+from harness.spec.experiment import Reproducibility
+from harness.spec.reproducibility import resolve
+from harness.spec.run import Mode, Mount, Profile, RunResult, RunSpec
+from harness.store.progress import Progress
+from harness.store.store import Store
+from harness.store.trees import changed_files, checkout_tree, list_files, put_tree
+
+OUTPUTS = "outputs"
+_PROJECT = "project"
+_WORK = "work"
+_NEVER_COPIED = frozenset({".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".nox", ".tox"})
+_NO_DATA = "no data"
+
+
+class ExecRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user asked `harness exec` for. Nulls leave what the environment says; `memory` is in bytes."""
+
+    argv: tuple[str, ...]
+    image: str = "cpu"
+    data: Path | None = None
+    project: Path = Path()
+    results: Path = Path("RESULTS")
+    run_name: str | None = None
+    seed: int | None = None
+    mode: Mode | None = None
+    profile: Profile = Profile.NATIVE
+    time_limit: float | None = None
+    memory: int | None = None
+
+
+def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: Engine, progress: Progress) -> int:
+    """Run a program strictly and keep what it wrote; the program's own exit code.
+
+    Its stdout goes to ours and its stderr to ours, byte for byte. The verdict goes to `progress`.
+
+    Raises:
+        HarnessError: the run could not be made or kept.
+    """
+    settings = _settings(request)
+    identity = Identity.new("exec", request.run_name, request.results)
+    with RunFolder.create(identity.results, identity.run_name) as folder:
+        project = _project_mount(request, store)
+        ground = make_ground(
+            request.image,
+            root=root,
+            store=store,
+            engine=engine,
+            progress=progress,
+            memory=request.memory,
+            time_limit=request.time_limit,
+        )
+        data = () if request.data is None else (folder_mount(store, request.data, name="data"),)
+        output = folder.path / _WORK
+        before = _copy(store, project, output / _PROJECT)
+        spec = RunSpec(
+            run_id=identity.run_id,
+            image=ground.image,
+            argv=request.argv,
+            environment=run_environment(
+                settings, ground=ground, profile=request.profile, threads=1, inherited=os.environ, progress=progress
+            ),
+            mounts=(*ground.mounts, *data),
+            output=str(output.absolute()),
+            working_directory=_PROJECT,
+            resources=ground.resources,
+            gpu=ground.variant == "cuda",
+        )
+        result, printed = _run(spec, engine)
+        if result.timed_out:
+            progress.note(f"The program did not end within {request.time_limit:g} s and was stopped.")
+        report = _record(request, settings, identity, ground, spec, project, before, result, printed, folder, engine)
+    for cell in report.cells:
+        progress.note(f"{cell.verdict.value} {cell.fingerprint} {'; '.join(cell.reasons)}".rstrip())
+    progress.note(f"Results  {report.folder}")
+    return result.exit_code
+
+
+def _settings(request: ExecRequest) -> Reproducibility:
+    settings = resolve(Reproducibility(), os.environ)
+    if request.seed is not None:
+        if request.seed < 0:
+            raise UsageError(f"The seed is {request.seed}", hint="A seed is 0 or above.")
+        settings = msgspec.structs.replace(settings, seed=request.seed)
+    if request.mode is not None:
+        settings = msgspec.structs.replace(settings, mode=request.mode)
+    return settings
+
+
+def _project_mount(request: ExecRequest, store: Store) -> Mount:
+    """The project as it is now: what git tracks or would track; without git all but environments and results."""
+    folder = request.project.absolute()
+    if not folder.is_dir():
+        raise UsageError(f"{request.project} is not a folder", hint="Give --project the folder of your program.")
+    files = project_files(folder)
+    results = request.results.absolute()
+    parents = {str(parent) for name in files or () for parent in Path(name).parents}
+
+    def wanted(path: str) -> bool:
+        if Path(path).name in _NEVER_COPIED or folder / path == results:
+            return False
+        return files is None or path in files or path in parents
+
+    return Mount(name=_PROJECT, source=str(folder), digest=put_tree(store, folder, include=wanted))
+
+
+def _copy(store: Store, project: Mount, target: Path) -> dict[str, tuple[Digest, int]]:
+    """A writable copy of the project for the program to work in, and what was in it."""
+    with writing(target):
+        shutil.copytree(checkout_tree(store, project.digest), target, symlinks=True)
+        for parent, _, files in os.walk(target):
+            Path(parent).chmod(0o755)
+            for name in files:
+                path = Path(parent, name)
+                if not path.is_symlink():
+                    path.chmod(path.stat().st_mode | 0o200)
+    return list_files(target)
+
+
+def _run(spec: RunSpec, engine: Engine) -> tuple[RunResult, Digest]:
+    """Run the program with its output passed through; how it ended, and the digest of what it printed on stdout."""
+    printed = hashlib.sha256()
+
+    def stdout(chunk: bytes) -> None:
+        printed.update(chunk)
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+
+    def stderr(chunk: bytes) -> None:
+        sys.stderr.buffer.write(chunk)
+        sys.stderr.buffer.flush()
+
+    result = engine.run(spec, on_stdout=stdout, on_stderr=stderr)
+    return result, digest_from_hex(printed.hexdigest())
+
+
+def _record(
+    request: ExecRequest,
+    settings: Reproducibility,
+    identity: Identity,
+    ground: Ground,
+    spec: RunSpec,
+    project: Mount,
+    before: Mapping[str, tuple[Digest, int]],
+    result: RunResult,
+    printed: Digest,
+    folder: RunFolder,
+    engine: Engine,
+) -> RunReport:
+    output = Path(spec.output)
+    captured_file = output / "environment.json"
+    if not captured_file.exists():
+        raise ToolError(
+            f"The program could not be started (exit code {result.exit_code})",
+            hint="See what it printed above. A program must be in the project, or on PATH in the image.",
+        )
+    captured = read_document(captured_file, Captured, ENVIRONMENT_SCHEMA)
+    written = changed_files(before, output / _PROJECT, include=lambda path: Path(path).name != "__pycache__")
+    for name in written:
+        target = folder.path / SCRIPT_FOLDER / OUTPUTS / name
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (output / _PROJECT / name).rename(target)
+    shutil.rmtree(output)
+    git = git_state(request.project)
+    facts = identity.facts(
+        experiment=None,
+        train_seed=base_seed(settings),
+        mode=settings.mode,
+        profile=request.profile,
+        code=Code(commit=git.commit, dirty=git.dirty, digest=project.digest),
+        host={**engine.describe(), "cores": len(ground.resources.cpus)},
+    )
+    data = next((mount.digest for mount in spec.mounts if mount.name == "data"), digest_of(_NO_DATA.encode()))
+    snapshot = build_script_snapshot(
+        request.argv,
+        {name: digest for name, (digest, _) in written.items()} | {"exit_code": signature(result.exit_code)},
+        Surroundings(facts=facts, captured=captured, image=ground.image, locks=ground.locks),
+        dataset_signature=data,
+        task_signature=signature({"argv": request.argv, "code": project.digest}),
+        probe_signature=signature(captured.probe),
+    )
+    folder.write(
+        f"{SCRIPT_FOLDER}/{METADATA}",
+        pretty_json(
+            {
+                "argv": request.argv,
+                "exit_code": result.exit_code,
+                "wall_seconds": result.wall_seconds,
+                "stdout": printed,
+                "outputs": {name: {"digest": digest, "size": size} for name, (digest, size) in written.items()},
+            }
+        ),
+    )
+    return publish(
+        folder, identity, spec, [Cohort(snapshot=snapshot, folder=SCRIPT_FOLDER, metrics={SCRIPT_FAMILY: {}})]
+    )

@@ -1,0 +1,123 @@
+"""Whether the locks still fit what they were made from: offline, and in a moment."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from harness.locking.datasets import read_datasets_lock
+from harness.locking.debian import read_debian_lock
+from harness.locking.imagelock import SCHEMA as IMAGE_SCHEMA
+from harness.locking.imagelock import ImageLock
+from harness.locking.imagespec import (
+    ImageSpec,
+    debian_inputs,
+    image_names,
+    load_image_spec,
+    python_inputs,
+    spec_digest,
+)
+from harness.locking.lockfile import read_lock
+from harness.locking.python import read_python_lock
+from harness.locking.requirements import inputs_of, read_requirements, requirement_sets
+from harness.locking.resolve import waiver_problems
+from harness.record.hashing import digest_of_file, signature
+from harness.spec.digest import Digest
+from harness.spec.variables import image_variables
+
+Variables = Callable[[str], Mapping[str, str]]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A lock that no longer matches: its path below the checkout, what is wrong, and the command that mends it."""
+
+    lock: str
+    message: str
+    remedy: str
+
+
+def check(root: Path, names: Iterable[str] | None = None, *, variables: Variables = image_variables) -> list[Problem]:
+    """What is out of date: of the images `names`, or of every image, the datasets and the harness's own environments.
+
+    Raises:
+        UsageError: a spec is missing or makes no sense.
+        IntegrityError: a lock is not valid.
+    """
+    if names is not None:
+        return [problem for name in names for problem in _check_image(root, name, variables)]
+    problems = _check_requirements(root)
+    datasets = root / "lockfiles" / "datasets.lock"
+    if datasets.exists():
+        read_datasets_lock(datasets)
+    return problems + [problem for name in image_names(root) for problem in _check_image(root, name, variables)]
+
+
+def input_digests(root: Path, name: str, *, variables: Variables = image_variables) -> dict[str, Digest]:
+    """The digest of every input of an image, by name: spec, `debian.lock`, `python.txt` and the variant's variables.
+
+    Raises:
+        UsageError: the spec is missing or makes no sense.
+        OSError: a lock is not there.
+    """
+    spec, folder = load_image_spec(root, name), root / "lockfiles" / name
+    return {
+        "spec": spec_digest(spec),
+        "debian.lock": digest_of_file(folder / "debian.lock"),
+        "python.txt": digest_of_file(folder / "python.txt"),
+        "variables": signature(dict(variables(spec.variant))),
+    }
+
+
+def _check_requirements(root: Path) -> list[Problem]:
+    problems = []
+    for wanted in requirement_sets(root):
+        path = root / "lockfiles" / wanted.filename
+        if not path.exists():
+            problems.append(_missing(root, path, "harness lock"))
+        elif read_requirements(path)[0] != inputs_of(root, wanted):
+            origin = f"pyproject.toml or {wanted.bound_by}" if wanted.bound_by else "pyproject.toml"
+            problems.append(Problem(_shown(root, path), f"was made from another {origin}", "harness lock"))
+    return problems
+
+
+def _check_image(root: Path, name: str, variables: Variables) -> list[Problem]:
+    spec = load_image_spec(root, name)
+    folder, remedy = root / "lockfiles" / name, f"harness lock {name}"
+    debian, python, image = folder / "debian.lock", folder / "python.txt", folder / "image.lock"
+    problems = [_missing(root, path, remedy) for path in (debian, python) if not path.exists()]
+    if debian.exists():
+        lock = read_debian_lock(debian)
+        if lock.inputs != signature(debian_inputs(spec)):
+            problems.append(Problem(_shown(root, debian), f"was made from other packages than {_spec(spec)}", remedy))
+        problems += [
+            Problem(_shown(root, debian), f"does not fit {_spec(spec)}: {problem}", f"correct {_spec(spec)}")
+            for problem in waiver_problems(spec, lock)
+        ]
+    if python.exists() and read_python_lock(python).inputs != signature(python_inputs(spec)):
+        problems.append(Problem(_shown(root, python), f"was made from other requirements than {_spec(spec)}", remedy))
+    if problems:
+        return problems  # the image's own lock can't fit either
+    remedy = f"harness build {name} --update"
+    if not image.exists():
+        return [_missing(root, image, remedy)]
+    recorded, actual = (
+        read_lock(image, ImageLock, schema=IMAGE_SCHEMA).inputs,
+        input_digests(root, name, variables=variables),
+    )
+    changed = sorted(key for key in recorded | actual if recorded.get(key) != actual.get(key))
+    if changed:
+        message = f"was made from another {', '.join(changed)}"
+        return [Problem(_shown(root, image), message, remedy)]
+    return []
+
+
+def _missing(root: Path, path: Path, remedy: str) -> Problem:
+    return Problem(_shown(root, path), "is not there", remedy)
+
+
+def _shown(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _spec(spec: ImageSpec) -> str:
+    return f"docker/{spec.name}.yaml"

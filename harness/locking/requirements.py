@@ -1,0 +1,141 @@
+"""The harness's own environments: `host.txt`, `dev.txt` and `inside-test.txt`, in pip's hash-checked format.
+
+They hold the hashes of every platform's files, because the orchestrator runs on any machine.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from harness.errors import IntegrityError, ToolError, UsageError
+from harness.locking.lockfile import read_lock_bytes
+from harness.record.hashing import digest_of_file, signature
+from harness.spec.digest import Digest, parse_digest
+from harness.store.index import pip_compile
+from harness.store.sources import uv_environment
+
+SCHEMA = "harness.requirements-lock/1"
+# What tests of the rooms that run inside need beside the libraries of an image's lock.
+INSIDE_TEST = ("hypothesis", "pytest")
+
+_HEADER = re.compile(rf"# {re.escape(SCHEMA)}\n# inputs: (sha256:[0-9a-f]{{64}})\n")
+_REQUIREMENT = re.compile(r"(?P<requirement>[A-Za-z0-9][^\\\n]*?)(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n")
+_AGAIN = "Restore it from version control, or write it anew with `harness lock`."
+
+
+class RequirementSet(msgspec.Struct, frozen=True):
+    """One lock: its file's name, what is asked for, and the lock whose versions bind it, if there is one."""
+
+    filename: str
+    requirements: tuple[str, ...]
+    python: str
+    bound_by: str | None = None
+
+
+def requirement_sets(root: Path) -> tuple[RequirementSet, ...]:
+    """The three environments that the project's `pyproject.toml` asks for, in the order in which they bind each other.
+
+    Raises:
+        UsageError: the file is not there, or lacks a table.
+    """
+    path = root / "pyproject.toml"
+    try:
+        document = tomllib.loads(path.read_text())
+        python = document["project"]["requires-python"].removeprefix(">=")
+        host, dev = document["project"]["dependencies"], document["dependency-groups"]["dev"]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, KeyError) as error:
+        raise UsageError(f"{path} is not this project's: {error}") from error
+    return (
+        RequirementSet("host.txt", tuple(host), python),
+        RequirementSet("dev.txt", tuple(dev), python, "host.txt"),
+        RequirementSet("inside-test.txt", INSIDE_TEST, python, "dev.txt"),
+    )
+
+
+def inputs_of(root: Path, wanted: RequirementSet) -> Digest:
+    """The digest of what a lock is made from: requirements, Python, and the lock that binds it.
+
+    Raises:
+        OSError: the binding lock is not there.
+    """
+    bound = digest_of_file(root / "lockfiles" / wanted.bound_by) if wanted.bound_by else None
+    return signature({"requirements": sorted(wanted.requirements), "python": wanted.python, "bound_by": bound})
+
+
+def resolve_requirements(root: Path, wanted: RequirementSet, environment: Mapping[str, str] = os.environ) -> bytes:
+    """The bytes of a lock, resolved for every platform.
+
+    Raises:
+        ToolError: uv can't resolve the requirements.
+        IntegrityError: what came out is no plain list of versions and hashes.
+    """
+    bound = root / "lockfiles" / wanted.bound_by if wanted.bound_by else None
+    arguments = ["--universal", "--python-version", wanted.python, "--generate-hashes"]
+    arguments += ["--no-emit-index-url", "--no-emit-find-links"]
+    if bound is not None:
+        arguments += ["--constraint", str(bound)]
+    requirements = "".join(f"{requirement}\n" for requirement in wanted.requirements)
+    # pip's extra indexes are left out: a local one as a rule holds files for this platform alone.
+    variables = uv_environment(environment, extra=False)
+    try:
+        body = pip_compile(arguments, requirements, variables).decode()
+    except ToolError as error:
+        raise ToolError(f"{wanted.filename} cannot be resolved: {error.message}") from error
+    text = f"# {SCHEMA}\n# inputs: {inputs_of(root, wanted)}\n{body}"
+    parse_requirements(text, wanted.filename)
+    return text.encode()
+
+
+def read_requirements(path: Path) -> tuple[Digest, tuple[Requirement, ...]]:
+    """The inputs' digest and the requirements of the lock in the file `path`.
+
+    Raises:
+        UsageError: the file is not there or cannot be read.
+        IntegrityError: it holds anything but exact versions with hashes.
+    """
+    try:
+        return parse_requirements(read_lock_bytes(path).decode(), str(path))
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"{path} is not UTF-8 text", hint=_AGAIN) from error
+
+
+def parse_requirements(text: str, where: str) -> tuple[Digest, tuple[Requirement, ...]]:
+    """As `read_requirements`, from text; `where` is what errors call it.
+
+    Raises:
+        IntegrityError: it holds anything but exact versions with hashes.
+    """
+    header = _HEADER.match(text)
+    if header is None:
+        raise IntegrityError(f"{where} does not begin as a {SCHEMA} lock does", hint=_AGAIN)
+    position, found = header.end(), []
+    while position < len(text):
+        entry = _REQUIREMENT.match(text, position)
+        line = text.count("\n", 0, position) + 1
+        if entry is None:
+            raise IntegrityError(f"{where}, line {line}: this is not a version and its hashes", hint=_AGAIN)
+        found.append(_requirement(entry["requirement"].strip(), f"{where}, line {line}"))
+        position = entry.end()
+    keys = [(canonicalize_name(requirement.name), str(requirement.marker)) for requirement in found]
+    if len(set(keys)) != len(keys):
+        raise IntegrityError(f"{where} holds a requirement twice", hint=_AGAIN)
+    return parse_digest(header[1]), tuple(found)
+
+
+def _requirement(text: str, where: str) -> Requirement:
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise IntegrityError(f"{where}: {text[:100]!r} is not a requirement", hint=_AGAIN) from error
+    exact = [specifier.operator for specifier in requirement.specifier] == ["=="]
+    if requirement.url or not exact or "*" in str(requirement.specifier):
+        raise IntegrityError(f"{where}: {text[:100]!r} is not an exact version", hint=_AGAIN)
+    return requirement

@@ -1,0 +1,168 @@
+"""From requirements to locks: what the network is asked for, once, when a person runs `harness lock`."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from debian.debfile import DebError, DebFile
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from harness.errors import IntegrityError, ToolError, UsageError
+from harness.locking.archive import KEYRINGS, read_package_index, read_release
+from harness.locking.closure import closure
+from harness.locking.debian import DebianLock, DebianPackage
+from harness.locking.imagespec import ImageSpec, debian_inputs, python_inputs
+from harness.locking.python import LockedWheel, PythonLock
+from harness.record.hashing import signature
+from harness.spec.digest import digest_from_hex
+from harness.store.artifact import DebianFile
+from harness.store.fetch import fetch, fetch_path
+from harness.store.index import Address, addresses_of, resolve
+from harness.store.progress import Progress
+from harness.store.sources import uv_environment
+from harness.store.store import Store
+
+_RUN_AT_INSTALLATION = ("preinst", "postinst")
+
+
+def resolve_debian(
+    spec: ImageSpec,
+    store: Store,
+    *,
+    progress: Progress,
+    keyrings: Sequence[Path] = KEYRINGS,
+    environment: Mapping[str, str] = os.environ,
+) -> DebianLock:
+    """The closure of a spec's packages as a signed release has them; their files are in the store afterwards.
+
+    Raises:
+        UsageError: the packages can't be resolved, or one has a maintainer script that the spec does not waive.
+        PrerequisiteError: no mirror has the suite or a file, or gpgv is missing.
+        IntegrityError: a signature or digest does not fit.
+    """
+    debian = spec.debian
+    with progress.task(f"Reading the package list of {debian.suite}"):
+        release = read_release(debian.suite, keyrings=keyrings, environment=environment)
+        index = read_package_index(release, component=debian.component, architecture=debian.architecture)
+    candidates = closure(index, debian.packages)
+    files = [
+        DebianFile(
+            path=candidate.fields["Filename"],
+            digest=digest_from_hex(candidate.fields["SHA256"]),
+            size=int(candidate.fields["Size"]),
+            suite=debian.suite,
+            snapshot=release.snapshot,
+        )
+        for candidate in candidates
+    ]
+    fetch(store, files, progress=progress, environment=environment)
+    packages = []
+    for candidate, file in zip(candidates, files, strict=True):
+        scripts = _scripts(fetch_path(store, file, progress=progress, environment=environment), candidate.name)
+        fields = candidate.fields
+        packages.append(
+            DebianPackage(
+                candidate.name, candidate.version, fields["Architecture"], file.path, file.size, file.digest, scripts
+            )
+        )
+    lock = DebianLock(
+        inputs=signature(debian_inputs(spec)),
+        suite=debian.suite,
+        component=debian.component,
+        architecture=debian.architecture,
+        snapshot=release.snapshot,
+        packages=tuple(packages),
+    )
+    if problems := waiver_problems(spec, lock):
+        raise UsageError(
+            f"docker/{spec.name}.yaml: {problems[0]}",
+            hint="No maintainer script is run: read it, declare what it does (links, files), and say so in postinst.",
+        )
+    return lock
+
+
+def waiver_problems(spec: ImageSpec, lock: DebianLock) -> list[str]:
+    """The packages whose maintainer scripts the spec does not waive, and the waivers for which there is none."""
+    scripted = {package.name: package.scripts for package in lock.packages if package.scripts}
+    missing = [
+        f"the {' and '.join(scripts)} of {name} is not waived"
+        for name, scripts in scripted.items()
+        if name not in spec.postinst
+    ]
+    idle = [f"postinst.{name} waives a script that is not there" for name in spec.postinst if name not in scripted]
+    return missing + idle
+
+
+def resolve_python(spec: ImageSpec, environment: Mapping[str, str] = os.environ) -> PythonLock:
+    """The wheels that a spec's requirements resolve to, one each: that which fits its platform best.
+
+    Raises:
+        ToolError: uv can't resolve them.
+        UsageError: a distribution has no wheel for the platform.
+    """
+    python = spec.python
+    arguments = ["--python-version", python.version, "--python-platform", python.platform, "--only-binary", ":all:"]
+    requirements = "".join(f"{requirement}\n" for requirement in python.requirements)
+    variables = uv_environment(environment)
+    try:
+        packages = resolve(arguments, requirements, variables)
+    except ToolError:
+        if "+cpu" not in requirements:
+            raise
+        # Local versions of torch are on PyTorch's own index, which uv knows by this name.
+        packages = resolve([*arguments, "--torch-backend", "cpu"], requirements, variables)
+    wheels = []
+    for package in packages:
+        best = best_wheel(addresses_of(package), python=python.version, platform=python.platform)
+        if best is None:
+            raise UsageError(f"{package['name']} {package['version']} has no wheel for {python.platform}")
+        name = canonicalize_name(package["name"])
+        wheels.append(LockedWheel(name, package["version"], best.filename, best.digest))
+    return PythonLock(
+        inputs=signature(python_inputs(spec)),
+        version=python.version,
+        platform=python.platform,
+        wheels=tuple(sorted(wheels, key=lambda wheel: wheel.name)),
+    )
+
+
+def best_wheel(addresses: Iterable[Address], *, python: str, platform: str) -> Address | None:
+    """Of some files that which an installer on the platform would take; None if none fits.
+
+    The order is that of PEP 425's tags, then the higher build number, then the file name.
+    """
+    ranks = {tag: rank for rank, tag in enumerate(target_tags(python, platform))}
+    fitting = []
+    for address in addresses:
+        try:
+            _, _, build, tags = parse_wheel_filename(address.filename)
+        except InvalidWheelFilename:
+            continue
+        known = [ranks[tag] for tag in tags if tag in ranks]
+        if known:
+            number, suffix = build or (-1, "")
+            fitting.append(((min(known), -number, suffix, address.filename), address))
+    return min(fitting, key=lambda pair: pair[0])[1] if fitting else None
+
+
+def target_tags(python: str, platform: str) -> list[Tag]:
+    """The tags that a platform in uv's words (`x86_64-manylinux_2_36`) and a version of CPython accept, best first."""
+    machine, _, newest = platform.partition("-manylinux_2_")
+    platforms = []
+    for minor in range(int(newest), 4, -1):
+        platforms.append(f"manylinux_2_{minor}_{machine}")
+        if older := {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}.get(minor):
+            platforms.append(f"{older}_{machine}")
+    platforms.append(f"linux_{machine}")
+    version = [int(part) for part in python.split(".")]
+    interpreter = f"cp{''.join(map(str, version))}"
+    return [*cpython_tags(version, platforms=platforms), *compatible_tags(version, interpreter, platforms)]
+
+
+def _scripts(path: Path, name: str) -> tuple[str, ...]:
+    try:
+        with DebFile(str(path)) as package:
+            return tuple(script for script in _RUN_AT_INSTALLATION if package.control.has_file(script))
+    except (DebError, OSError, EOFError, ValueError) as error:
+        raise IntegrityError(f"The file of {name} is not a Debian package: {error}") from error

@@ -20,9 +20,7 @@ OTHER = Digest(f"sha256:{'b' * 64}")
 
 
 def compare_scenes(before: Any, after: Any) -> dict[tuple[str, ...], Any]:
-    return {
-        old.key: compare_cells(old, new) for old, new in zip(before.cells("r1"), after.cells("r2"), strict=True)
-    }
+    return {old.key: compare_cells(old, new) for old, new in zip(before.cells("r1"), after.cells("r2"), strict=True)}
 
 
 def only(before: Any, after: Any) -> Any:
@@ -124,9 +122,7 @@ class TestEnvironments:
 
     def test_a_librarys_version_is_named(self, scene: Any) -> None:
         libraries = scene.captured.libraries | {"numpy": Library("2.5.0", OTHER)}
-        assert only(scene, captured(scene, libraries=libraries)).environment_changes == (
-            "library numpy 2.4.6 → 2.5.0",
-        )
+        assert only(scene, captured(scene, libraries=libraries)).environment_changes == ("library numpy 2.4.6 → 2.5.0",)
 
     def test_a_library_with_other_files_under_the_same_version_is_noticed(self, scene: Any) -> None:
         libraries = scene.captured.libraries | {"numpy": Library("2.4.6", OTHER)}

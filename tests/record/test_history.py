@@ -20,7 +20,9 @@ def entry(number: int, reason: str = "") -> HistoryEntry:
         against=None,
     )
     run = RunLabel("2026-01-01T00:00:00.000000Z", f"r{number}", "a")
-    return HistoryEntry(at="2026-01-01T00:00:00.000000Z", run=run, verdict=verdict, fingerprint=Digest("sha256:" + "0" * 64))
+    return HistoryEntry(
+        at="2026-01-01T00:00:00.000000Z", run=run, verdict=verdict, fingerprint=Digest("sha256:" + "0" * 64)
+    )
 
 
 def append_many(results: Path, writer: int) -> None:

@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from harness.record.patch import json_patch
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, 1.0, 0.5]) | st.sampled_from(["", "a", "~/"]),
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.sampled_from([0.0, 1.0, 0.5])
+    | st.sampled_from(["", "a", "~/"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["", "a", "b", "~", "/", "0"]), inner),
     max_leaves=12,
 )

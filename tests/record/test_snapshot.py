@@ -66,9 +66,7 @@ def test_a_snapshot_reads_back_as_it_was(scene: Any) -> None:
 def test_without_an_image_the_layer_is_null_and_the_environment_another(scene: Any) -> None:
     snapshot, plain = scene.snapshots()[0], scene.but(image=None).snapshots()[0]
     assert plain.environment.image is None
-    assert (
-        plain.comparison_group["environment_signature"] != snapshot.comparison_group["environment_signature"]
-    )
+    assert plain.comparison_group["environment_signature"] != snapshot.comparison_group["environment_signature"]
 
 
 def test_identity_time_and_host_are_in_no_digest(scene: Any) -> None:

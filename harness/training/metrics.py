@@ -25,14 +25,14 @@ def regression_metrics(y: Vector, p: Vector, date_index: NDArray[np.int32]) -> M
     """
     if not _usable(y, p):
         return dict.fromkeys(("rmse", "mae", "r2", "pearson_ic", "spearman_ic", "daily_ic"))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         errors = y - p
-        squares = math.fsum((errors * errors).tolist())
+        squares = _sum(errors * errors)
         spread = _centred(y)
-        total = math.fsum((spread * spread).tolist())
+        total = _sum(spread * spread)
         return {
             "rmse": _finite(math.sqrt(squares / len(y))),
-            "mae": _finite(math.fsum(np.abs(errors).tolist()) / len(y)),
+            "mae": _finite(_sum(np.abs(errors)) / len(y)),
             "r2": None if _constant(y) else _finite(1.0 - squares / total),
             "pearson_ic": _correlation(y, p),
             "spearman_ic": _correlation(_ranks(y), _ranks(p)),
@@ -51,7 +51,7 @@ def classification_metrics(y: Vector, p: Vector) -> Metrics:
     clipped = np.clip(p, _SMALLEST, 1.0 - _SMALLEST)
     losses = -np.log(np.where(positive, clipped, 1.0 - clipped))
     return {
-        "log_loss": _finite(math.fsum(losses.tolist()) / len(y)),
+        "log_loss": _finite(_sum(losses) / len(y)),
         "auc": _area(positive, p),
         "accuracy": float(np.count_nonzero((p > 0.5) == positive) / len(y)),
     }
@@ -65,12 +65,20 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _sum(values: Vector) -> float:
+    """The sum, rounded once; infinity where it is beyond float64."""
+    try:
+        return math.fsum(values.tolist())
+    except (OverflowError, ValueError):
+        return math.inf
+
+
 def _constant(values: Vector) -> bool:
     return bool((values == values[0]).all())
 
 
 def _centred(values: Vector) -> Vector:
-    centred: Vector = values - math.fsum(values.tolist()) / len(values)
+    centred: Vector = values - _sum(values) / len(values)
     return centred
 
 
@@ -84,9 +92,13 @@ def _correlation(a: Vector, b: Vector) -> float | None:
     if _constant(a) or _constant(b):
         return None
     a, b = _centred(a), _centred(b)
-    shared = math.fsum((a * b).tolist())
-    spread = math.sqrt(math.fsum((a * a).tolist())) * math.sqrt(math.fsum((b * b).tolist()))
-    return max(-1.0, min(1.0, shared / spread)) if spread > 0.0 and math.isfinite(spread) else None
+    shared, spread_a, spread_b = _sum(a * b), _sum(a * a), _sum(b * b)
+    spread = math.sqrt(spread_a) * math.sqrt(spread_b)
+    if 0.0 < spread_a * spread_b < math.inf:
+        spread = math.sqrt(spread_a * spread_b)  # one rounding fewer: a perfect correlation is exactly 1
+    if not 0.0 < spread < math.inf:
+        return None
+    return max(-1.0, min(1.0, shared / spread))
 
 
 def _daily_correlation(y: Vector, p: Vector, date_index: NDArray[np.int32]) -> float | None:
@@ -108,8 +120,8 @@ def _daily_correlation(y: Vector, p: Vector, date_index: NDArray[np.int32]) -> f
     defined = (spread_a > 0.0) & (spread_b > 0.0)
     if not defined.any():
         return None
-    daily = shared[defined] / (np.sqrt(spread_a[defined]) * np.sqrt(spread_b[defined]))
-    return math.fsum(daily.tolist()) / len(daily)
+    daily = shared[defined] / np.sqrt(spread_a[defined] * spread_b[defined])
+    return _sum(daily) / len(daily)
 
 
 def _area(positive: NDArray[np.bool_], p: Vector) -> float | None:

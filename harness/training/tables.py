@@ -22,7 +22,7 @@ MAX_BYTES = 1 << 30
 
 _ISO_DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]00:00(?::00(?:\.0+)?)?Z?)?")
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A"]
-_NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+_NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 
 
@@ -145,6 +145,9 @@ def _read_parquet(file: Path, source: pa.NativeFile, wanted: list[str], text: Se
 def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
     """A column as float64 with NaN for missing values, or null where it holds no numbers."""
     kind = column.type
+    if pa.types.is_decimal(kind):
+        # Arrow's own conversion is not correctly rounded, and a CSV of the same numbers must give the same bits.
+        return np.array([np.nan if value is None else float(value) for value in column.to_pylist()], dtype=np.float64)
     if pa.types.is_boolean(kind):
         column = pc.cast(column, pa.uint8())
     elif not any(test(kind) for test in _NUMERIC):

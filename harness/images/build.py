@@ -21,6 +21,8 @@ from harness.record.hashing import digest_of_file, signature
 from harness.spec.digest import Digest
 from harness.spec.run import ImageReference
 from harness.spec.variables import image_variables
+from harness.store.artifact import DebianFile, Wheel
+from harness.store.fetch import fetch
 from harness.store.progress import SILENT, Progress
 from harness.store.store import CorruptObjectError, Store
 
@@ -132,6 +134,17 @@ def build(name: str, *, root: Path, store: Store, progress: Progress = SILENT, u
     return lock
 
 
+def image_state(name: str, root: Path) -> tuple[dict[str, Digest], ImageLock | None, list[str]]:
+    """The digests of an image's inputs, its lock if there is one, and the inputs that changed since that was made.
+
+    Raises:
+        UsageError: there is no such image.
+        IntegrityError: a lock of it is not valid.
+    """
+    project = _read(name, root)
+    return project.digests, project.lock, _stale(project, project.lock) if project.lock else []
+
+
 def _read(name: str, root: Path) -> _Project:
     spec = load_image_spec(root, name)
     folder = root / "lockfiles" / name
@@ -201,9 +214,10 @@ def _plan(inputs: Inputs, store: Store, progress: Progress) -> list[PlannedLayer
 
 
 def _fetch(inputs: Inputs, store: Store, progress: Progress) -> None:
-    from harness.store.fetch import fetch  # downloads need more libraries than the usual build, which has all
-
-    fetch(store, [*inputs.debian.packages, *inputs.python.wheels], progress=progress)
+    lock = inputs.debian
+    packages = [DebianFile(file.path, file.digest, file.size, lock.suite, lock.snapshot) for file in lock.packages]
+    wheels = [Wheel(file.name, file.version, file.filename, file.digest) for file in inputs.python.wheels]
+    fetch(store, [*packages, *wheels], progress=progress)
 
 
 def _make(project: _Project, store: Store, progress: Progress) -> ImageLock:

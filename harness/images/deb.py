@@ -35,7 +35,7 @@ _DAMAGED = (tarfile.TarError, lzma.LZMAError, zlib.error, ArError, OSError, EOFE
 def read_deb(package: DebianPackage, path: Path, temporary: Path) -> list[tuple[str, Entry]]:
     """The entries of the package in the file `path`, in the archive's order, at their places with `/usr` merged.
 
-    Modes are the archive's, but a set-user or set-group bit of a file is left out: every owner becomes root, and runs
+    Modes are the archive's, but set-user and set-group bits are left out: every owner becomes root, and runs
     may gain no privileges. The package's control fields go to `var/lib/dpkg/status.d`, where scanners look for them.
     The data is unpacked once, to an unnamed file in the folder `temporary`, from which the contents are read.
 
@@ -146,7 +146,7 @@ def _entries(data: BinaryIO, where: str) -> Iterator[tuple[str, Entry]]:
 
 def _entry(member: tarfile.TarInfo, path: str, seen: dict[str, Entry], data: BinaryIO, end: int, where: str) -> Entry:
     if member.isdir():
-        return Directory(member.mode & 0o7777)
+        return Directory(member.mode & 0o1777)
     if member.issym():
         return Symlink(link_target(path, member.linkname, where))
     if member.islnk():

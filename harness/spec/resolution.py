@@ -70,10 +70,10 @@ def resolve_experiment(
     `symbols`, only those of them that `symbol_specific` names are trained alone; if it names none, all are.
 
     Raises:
-        UsageError: something in it makes no sense: the error names the key. `quick` is checked even if not applied.
+        UsageError: something in it makes no sense: the error names the key. The keys in `quick` are checked even where
+            it isn't applied.
     """
     shortened = _quickened(experiment)
-    _check(shortened, f"{experiment.name} with quick")
     resolved = msgspec.structs.replace(shortened if quick else experiment, quick={})
     if data is not None:
         resolved = _replace(resolved, data=msgspec.structs.replace(resolved.data, dataset=None, path=data))
@@ -93,7 +93,7 @@ def resolve_experiment(
             raise UsageError(f"The seed is {seed}", hint="A seed is 0 or above.")
         settings = msgspec.structs.replace(settings, seed=seed)
     resolved = _replace(resolved, reproducibility=settings)
-    _check(resolved, experiment.name)
+    _check(resolved, f"{experiment.name} with quick" if quick else experiment.name)
     return resolved
 
 

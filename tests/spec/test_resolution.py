@@ -111,7 +111,6 @@ def test_symbols_of_ones_own_are_all_trained_alone() -> None:
         ({"quick": {"folds": 3}}, "folds is the number 3"),
         ({"quick": {"families": 3}}, "families is the number 3"),
         ({"quick": {"families": {"xgboost": {}}}}, "quick.families.xgboost is not one of"),
-        ({"quick": {"targets": []}}, "targets is empty"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_its_key(changes: dict[str, Any], part: str) -> None:
@@ -139,6 +138,17 @@ def test_an_override_that_makes_no_sense_is_refused(overrides: dict[str, Any], p
     with pytest.raises(UsageError) as caught:
         resolve_experiment(trial(), **overrides)
     assert part in caught.value.message, caught.value.message
+
+
+def test_what_quick_makes_of_an_experiment_is_checked_where_it_is_applied() -> None:
+    experiment = trial(quick={"targets": []})
+    assert resolve_experiment(experiment).targets == experiment.targets
+    with pytest.raises(UsageError, match="trial with quick: targets is empty"):
+        resolve_experiment(experiment, quick=True)
+
+
+def test_an_experiment_without_data_takes_the_callers() -> None:
+    assert resolve_experiment(trial(data={}), data="prices.csv", quick=True).data.path == "prices.csv"
 
 
 def test_the_error_for_an_unknown_family_says_what_there_is() -> None:

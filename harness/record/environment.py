@@ -2,7 +2,10 @@
 
 import msgspec
 
+from harness.record.hashing import signature
 from harness.spec.digest import Digest
+from harness.spec.run import ImageReference, Profile
+from harness.spec.variables import thread_counts
 
 SCHEMA = "harness.environment/1"
 
@@ -39,7 +42,8 @@ class Captured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """What a run says of itself from inside (`$HARNESS_OUTPUT/environment.json`), written with the standard library.
 
     `settings` are the numeric variables as found, `probe` the digests by library and kernel, `host` what is recorded
-    but never compared (kernel, cores).
+    but never compared (kernel, cores). Entries of `native`, `cpu.dispatch` and `settings` that are named `owner/what`
+    belong to a library that only some programs load.
     """
 
     schema: str = SCHEMA
@@ -51,3 +55,38 @@ class Captured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     settings: dict[str, str]
     probe: dict[str, dict[str, Digest]]
     host: dict[str, str]
+
+
+def environment_signature(captured: Captured, image: ImageReference | None, profile: Profile) -> Digest:
+    """The digest over everything in an environment that can change a bit whatever a program loads.
+
+    Image manifest, Python, libraries, native builds, selected dispatch, GPU and numeric settings; under `native` also
+    the CPU's vendor, family, model and instruction sets, under `x86-64-v3` that level instead.
+
+    Left out are `host` and the probe (a cell's probe signature holds it); `owner/what` entries, so that a run of fewer
+    families stays comparable (libraries, CPU and settings decide them, and the probe measures what they do); and pinned
+    thread counts, because `threads_per_fit` enters the group of the families whose bits depend on it. Where threads are
+    free, `settings` holds how many there were.
+    """
+    cpu = captured.cpu
+    always = {name: value for name, value in cpu.dispatch.items() if "/" not in name}
+    instruction_sets = always.pop("isa", None)
+    if profile is Profile.NATIVE:
+        kind = [cpu.architecture, cpu.vendor, cpu.family, cpu.model, instruction_sets]
+    else:
+        kind = [cpu.architecture, profile.value]
+    left_out = thread_counts()
+    return signature(
+        {
+            "image": None if image is None else image.manifest,
+            "python": captured.python,
+            "libraries": captured.libraries,
+            "native": {name: value for name, value in captured.native.items() if "/" not in name},
+            "cpu": kind,
+            "dispatch": always,
+            "gpu": captured.gpu,
+            "settings": {
+                name: value for name, value in captured.settings.items() if "/" not in name and name not in left_out
+            },
+        }
+    )

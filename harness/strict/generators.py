@@ -1,0 +1,100 @@
+"""What is done to each library's random generators and switches, given the imported module. Standard library only."""
+
+import hashlib
+import random
+import sys
+from typing import Any
+
+from harness.strict.imports import when_imported
+
+
+def seed_python(seed: int) -> None:
+    """Seed the `random` module."""
+    random.seed(seed)
+
+
+def seed_numpy(numpy: Any, seed: int) -> None:
+    """Seed NumPy's global generator (`seed` is below 2**32)."""
+    numpy.random.seed(seed)
+
+
+def seed_torch(torch: Any, seed: int) -> None:
+    """Seed torch's generators on the CPU and on every GPU (those not yet in use are seeded when they are)."""
+    torch.manual_seed(seed)
+
+
+class Entropy:
+    """Stands in for the system's random bits: a sequence that a seed decides and that moves on at each call."""
+
+    def __init__(self, seed: int, purpose: str) -> None:
+        self._key = f"{seed}|{purpose}"
+        self._calls = 0
+
+    def bits(self, count: int) -> int:
+        """The next `count` bits."""
+        self._calls += 1
+        size = (count + 7) // 8
+        data = hashlib.shake_256(f"{self._key}|{self._calls}".encode()).digest(size)
+        return int.from_bytes(data, "little") >> (8 * size - count)
+
+
+def make_unseeded_python_repeat(seed: int) -> None:
+    """Make `random.Random()` and `random.seed()` without a seed take theirs from `seed`.
+
+    `random.SystemRandom`, `secrets` and `uuid` keep asking the operating system, and so do temporary files' names.
+    """
+    entropy = Entropy(seed, "random")
+    original = random.Random.seed
+
+    def repeatable(self: random.Random, a: Any = None, version: int = 2) -> None:
+        if a is None and not getattr(self, "_harness_free", False):
+            a = entropy.bits(256)
+        original(self, a, version)
+
+    random.Random.seed = repeatable  # type: ignore[method-assign]
+    random.seed = random._inst.seed
+
+
+def leave_temporary_names_free(tempfile: Any) -> None:
+    """Keep names of temporary files and semaphores apart between processes: two of them may share a folder."""
+
+    class Free(random.Random):
+        _harness_free = True
+
+    tempfile._Random = Free
+
+
+def make_unseeded_numpy_repeat(numpy_random: Any, seed: int) -> None:
+    """Make `default_rng()`, `SeedSequence()`, `RandomState()` and `seed()` without a seed take theirs from `seed`.
+
+    All of them ask one function, `numpy.random.bit_generator.randbits`, which is `secrets.randbits` as a rule.
+    """
+    numpy_random.bit_generator.randbits = Entropy(seed, "numpy").bits
+
+
+def make_torch_strict(torch: Any) -> None:
+    """Turn on every switch of torch that makes it repeat, and keep `use_deterministic_algorithms` on whoever calls it.
+
+    `fill_uninitialized_memory` only finds reads of memory that nobody wrote, at up to 15 % of the speed: it stays off.
+    https://docs.pytorch.org/docs/stable/notes/randomness.html
+    """
+    # The same as use_deterministic_algorithms(True), which imports torch's compiler to tell it too: over a second.
+    torch.set_deterministic_debug_mode("error")
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+    def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+        if not mode or warn_only:
+            asked = "warn_only=True" if mode else "False"
+            sys.stderr.write(f"harness: strict: torch.use_deterministic_algorithms stays True, not {asked}\n")
+        torch.set_deterministic_debug_mode("error")
+
+    when_imported("torch._inductor.config", _make_compiler_strict)
+    torch.use_deterministic_algorithms = use_deterministic_algorithms
+
+
+def _make_compiler_strict(config: Any) -> None:
+    config.deterministic = True

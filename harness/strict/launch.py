@@ -1,0 +1,161 @@
+"""What every engine starts: `python3 -m harness.strict.launch [--fixed-addresses] -- ARGV…`.
+
+It checks that the environment is what the table of variables says for the run's mode and profile, records the
+environment, and becomes ARGV: standard output and the exit code are the program's alone. Standard library only.
+
+Exit codes of its own: 4 where a strict run would not be strict, 2 where it was called wrongly or something is missing,
+127 where the program does not exist, 126 where it cannot be run.
+"""
+
+import os
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # `python -m` put the working folder there: a user's random.py is not this program's
+
+import ctypes
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from harness.errors import HarnessError, IntegrityError, PrerequisiteError, UsageError
+from harness.strict import capture
+from harness.strict.bootstrap import is_strict_mode
+from harness.strict.environment import available_cores, check_environment
+
+_ADDR_NO_RANDOMIZE = 0x0040000  # linux/personality.h
+_ASK = 0xFFFFFFFF
+_CODE = Path(__file__).resolve().parents[2]
+_SITE = Path(__file__).resolve().parent / "site"
+_TRAINER = "harness.training"
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Check, record and become the program; a refusal is one sentence on standard error."""
+    try:
+        fixed, program = parse(arguments)
+        check_environment(os.environ, cores=available_cores())
+        if is_strict_mode():
+            refuse_deaf_python(program)
+        if fixed:
+            _fix_addresses()
+        argv = resolve(program)
+        environment = program_environment(os.environ, argv)
+        if output := os.environ.get("HARNESS_OUTPUT"):
+            capture.write(capture.static_part(environment), Path(output))
+    except HarnessError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        _fail(f"the environment could not be recorded: {error}", PrerequisiteError.exit_code)
+    _become(argv, environment)
+
+
+def parse(arguments: Sequence[str]) -> tuple[bool, list[str]]:
+    """Whether addresses are to be fixed, and the program with its arguments.
+
+    Raises:
+        UsageError: there is no program, or an option is not known.
+    """
+    options, separator, program = _split(list(arguments))
+    unknown = [option for option in options if option != "--fixed-addresses"]
+    if unknown or not separator or not program:
+        problem = f"the option {unknown[0]} is not known" if unknown else "no program was given"
+        raise UsageError(
+            f"harness.strict.launch: {problem}",
+            hint="python3 -m harness.strict.launch [--fixed-addresses] -- PROGRAM ARGUMENTS…",
+        )
+    return bool(options), program
+
+
+def refuse_deaf_python(program: Sequence[str]) -> None:
+    """Refuse Python options under which a program would not hear of strict at all (`-E`, `-I`, `-S`).
+
+    Raises:
+        IntegrityError: the program is Python with such an option.
+    """
+    if not re.fullmatch(r"python[\d.]*", Path(program[0]).name):
+        return
+    skip = False
+    for argument in program[1:]:
+        if skip:
+            skip = False
+            continue
+        if not re.match(r"-[a-zA-Z]", argument):
+            return
+        letters = re.match(r"-([^cmWX]*)([cmWX]?)(.*)", argument)
+        if letters is None:
+            return
+        deaf = sorted(set(letters.group(1)) & set("EIS"))
+        if deaf:
+            raise IntegrityError(
+                f"this run would not be strict: python -{deaf[0]} does not load what makes it so",
+                hint=f"Leave -{deaf[0]} out, or use REPRO_MODE=best_effort.",
+            )
+        if letters.group(2) in ("c", "m"):
+            return
+        skip = letters.group(2) in ("W", "X") and not letters.group(3)
+
+
+def resolve(program: Sequence[str]) -> list[str]:
+    """The program as it is started: `python`, `-m MODULE` and `FILE.py` mean this interpreter."""
+    name = program[0]
+    if name in ("python", "python3", f"python3.{sys.version_info.minor}"):
+        return [sys.executable, *program[1:]]
+    if name == "-m" or (name.endswith(".py") and Path(name).is_file()):
+        return [sys.executable, *program]
+    return list(program)
+
+
+def program_environment(environ: Mapping[str, str], argv: Sequence[str]) -> dict[str, str]:
+    """The program's variables: this process's, with the hook and the inside rooms on `PYTHONPATH`."""
+    own = [str(_SITE), str(_CODE)]
+    rest = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry not in own]
+    environment = {**environ, "PYTHONPATH": os.pathsep.join([*own, *rest])}
+    if argv[:2] == [sys.executable, "-m"] and any(
+        module == _TRAINER or module.startswith(f"{_TRAINER}.") for module in argv[2:3]
+    ):
+        environment["HARNESS_HOOK"] = "trainer"
+    return environment
+
+
+def _split(arguments: list[str]) -> tuple[list[str], bool, list[str]]:
+    if "--" not in arguments:
+        return arguments, False, []
+    index = arguments.index("--")
+    return arguments[:index], True, arguments[index + 1 :]
+
+
+def _fix_addresses() -> None:
+    """Start this process again with the same addresses in every run; at once where that is so already."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.personality.argtypes = [ctypes.c_ulong]
+    if libc.personality(_ASK) & _ADDR_NO_RANDOMIZE:
+        return
+    # A container's seccomp profile allows this one value: nothing may be added to it.
+    if libc.personality(_ADDR_NO_RANDOMIZE) == -1:
+        reason = os.strerror(ctypes.get_errno())
+        raise PrerequisiteError(
+            f"addresses cannot be fixed here: personality(ADDR_NO_RANDOMIZE) was refused ({reason})",
+            hint="Run without --fixed-addresses, or with a seccomp profile that allows it (docker/seccomp.json).",
+        )
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+
+
+def _become(argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    try:
+        os.execvpe(argv[0], list(argv), dict(environment))  # noqa: S606
+    except FileNotFoundError:
+        _fail(f"the program {argv[0]!r} does not exist in this environment", 127)
+    except OSError as error:
+        _fail(f"the program {argv[0]!r} cannot be run: {error.strerror}", 126)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    sys.stderr.write(f"harness: {message}\n")
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

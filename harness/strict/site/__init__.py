@@ -1,0 +1,1 @@
+"""The folder that a run's `PYTHONPATH` begins with: its `sitecustomize` runs in every Python process."""

@@ -1,0 +1,83 @@
+"""A run checks that its settings took effect, because every one of these libraries ignores a misspelt one in silence.
+
+Standard library only, but for `threadpoolctl`, without which thread counts can't be read.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.errors import IntegrityError
+from harness.strict import dispatch
+from harness.strict.bootstrap import is_strict_mode
+
+Check = tuple[str, str, str, str]
+"""What a setting of a library is called, its variable, the wanted and the found value."""
+
+_AVX512 = ("AVX512", "X86_V4")
+
+
+def verify_settings(libraries: Sequence[str]) -> None:
+    """Check that the variables of this run took effect in each of `libraries` that is loaded.
+
+    Threads and torch's switches are checked in strict mode, the caps of profile `x86-64-v3` in every mode.
+
+    Raises:
+        IntegrityError: one did not; the message names library, setting, wanted and found.
+    """
+    for what, variable, wanted, found in _checks(libraries, os.environ):
+        if wanted != found:
+            raise IntegrityError(
+                f"{what} is {found}, not {wanted}: {variable} did not take effect",
+                hint=f"Check that nothing changes {variable} or the library's own setting before or during its import.",
+            )
+
+
+def _checks(libraries: Sequence[str], environ: Mapping[str, str]) -> Iterator[Check]:
+    loaded = [name for name in libraries if name in sys.modules]
+    strict = is_strict_mode(environ)
+    portable = environ.get("REPRO_PROFILE") == "x86-64-v3"
+    if loaded and strict:
+        yield from _threads(loaded, environ.get("REPRO_THREADS", "1"))
+    if loaded and portable:
+        yield from _openblas(loaded)
+    if "numpy" in loaded and portable:
+        beyond = [name for name in dispatch.numpy_features() if name.startswith(_AVX512)]
+        yield "what numpy uses beyond AVX2", "NPY_DISABLE_CPU_FEATURES", "nothing", ", ".join(beyond) or "nothing"
+    if "torch" in loaded:
+        torch: Any = sys.modules["torch"]
+        if strict:
+            yield from _torch_switches(torch, environ)
+        if portable:
+            yield from _torch_caps(dispatch.torch_dispatch())
+
+
+def _threads(loaded: Sequence[str], wanted: str) -> Iterator[Check]:
+    for pool in dispatch.pools():
+        # LightGBM and others use the system's OpenMP, which has no owner among the packages.
+        if pool.owner in loaded or pool.owner == "system":
+            variable = "OMP_NUM_THREADS" if pool.library == "openmp" else f"{pool.library.upper()}_NUM_THREADS"
+            yield f"the number of threads of {pool.owner}'s {pool.library}", variable, wanted, str(pool.threads)
+
+
+def _openblas(loaded: Sequence[str]) -> Iterator[Check]:
+    for pool in dispatch.pools():
+        if pool.library == "openblas" and pool.owner in loaded:
+            yield f"the core type of {pool.owner}'s OpenBLAS", "OPENBLAS_CORETYPE", "Haswell", pool.architecture
+
+
+def _torch_switches(torch: Any, environ: Mapping[str, str]) -> Iterator[Check]:
+    threads = environ.get("REPRO_THREADS", "1")
+    yield "torch's number of threads", "OMP_NUM_THREADS", threads, str(torch.get_num_threads())
+
+
+def _torch_caps(selected: Mapping[str, str]) -> Iterator[Check]:
+    wanted = {
+        "aten": ("ATEN_CPU_CAPABILITY", "AVX2"),
+        "onednn": ("ONEDNN_MAX_CPU_ISA", "Intel AVX2"),
+        "mkl": ("MKL_CBWR", "COMPATIBLE"),
+    }
+    for name, (variable, value) in wanted.items():
+        if name in selected:
+            yield f"the kernels of torch's {name}", variable, value, selected[name]

@@ -1,12 +1,17 @@
-"""What changed between two cells' comparison groups, in words that name the layer."""
+"""What changed between two cells' comparison groups, in words that name the layer.
 
-from collections.abc import Iterator, Mapping
+What counts of an environment is settled by `environment_signature`; here it is only put into words.
+"""
 
-from harness.record.environment import Library
+from collections.abc import Container, Iterator, Mapping
+
+from harness.record.environment import Library, covered
 from harness.record.snapshot import EnvironmentRecord, Group
 from harness.spec.run import Profile
+from harness.spec.variables import thread_counts
 
 _SHOWN = 6
+_INSTRUCTION_SETS = "isa"
 
 
 def changed_keys(before: Group, after: Group) -> tuple[str, ...]:
@@ -32,12 +37,17 @@ def environment_changes(before: EnvironmentRecord, after: EnvironmentRecord, pro
 
 
 def probe_changes(before: EnvironmentRecord, after: EnvironmentRecord) -> tuple[str, ...]:
-    """The numeric kernels whose probes differ, as `probe numpy/matmul`."""
+    """The numeric kernels whose probes differ, as `probe numpy/matmul`, then what the libraries say of themselves."""
     return tuple(
-        f"probe {library}/{kernel}"
-        for library in sorted(before.probe.keys() | after.probe.keys())
-        for kernel in sorted(before.probe.get(library, {}).keys() | after.probe.get(library, {}).keys())
-        if before.probe.get(library, {}).get(kernel) != after.probe.get(library, {}).get(kernel)
+        [
+            f"probe {library}/{kernel}"
+            for library in sorted(before.probe.keys() | after.probe.keys())
+            for kernel in sorted(before.probe.get(library, {}).keys() | after.probe.get(library, {}).keys())
+            if before.probe.get(library, {}).get(kernel) != after.probe.get(library, {}).get(kernel)
+        ]
+        + list(_named("native", _owned(before.native), _owned(after.native)))
+        + list(_named("dispatch", _owned(before.cpu.dispatch), _owned(after.cpu.dispatch)))
+        + list(_named("setting", _owned(before.settings), _owned(after.settings)))
     )
 
 
@@ -61,15 +71,26 @@ def _environment_changes(before: EnvironmentRecord, after: EnvironmentRecord, pr
     yield from _image_changes(before, after)
     yield from _named("python", before.python, after.python)
     yield from _library_changes(before.libraries, after.libraries)
-    yield from _named("native", before.native, after.native)
+    yield from _named("native", _common(before.native), _common(after.native))
     names = ["architecture", *(["vendor", "family", "model"] if profile is Profile.NATIVE else [])]
     for name in names:
         old, new = getattr(before.cpu, name), getattr(after.cpu, name)
         if old != new:
             yield f"cpu {name} {short(old)} → {short(new)}"
-    yield from _named("dispatch", before.cpu.dispatch, after.cpu.dispatch)
+    hidden = () if profile is Profile.NATIVE else (_INSTRUCTION_SETS,)
+    yield from _named("dispatch", _common(before.cpu.dispatch, hidden), _common(after.cpu.dispatch, hidden))
     yield from _gpu_changes(before, after)
-    yield from _named("setting", before.settings, after.settings)
+    yield from _named("setting", _common(before.settings, thread_counts()), _common(after.settings, thread_counts()))
+
+
+def _common(entries: Mapping[str, str], left_out: Container[str] = ()) -> dict[str, str]:
+    """The entries that count whatever a program loads."""
+    return {name: value for name, value in entries.items() if "/" not in name and name not in left_out}
+
+
+def _owned(entries: Mapping[str, str]) -> dict[str, str]:
+    """The entries `owner/what` of libraries that only some programs load."""
+    return {name: value for name, value in entries.items() if "/" in name}
 
 
 def _image_changes(before: EnvironmentRecord, after: EnvironmentRecord) -> Iterator[str]:

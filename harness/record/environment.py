@@ -1,5 +1,7 @@
 """The environment of a run, by layer: what can change a bit and is neither code, data nor configuration."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from harness.record.hashing import signature
@@ -69,24 +71,22 @@ def environment_signature(captured: Captured, image: ImageReference | None, prof
     free, `settings` holds how many there were.
     """
     cpu = captured.cpu
-    always = {name: value for name, value in cpu.dispatch.items() if "/" not in name}
-    instruction_sets = always.pop("isa", None)
-    if profile is Profile.NATIVE:
-        kind = [cpu.architecture, cpu.vendor, cpu.family, cpu.model, instruction_sets]
-    else:
-        kind = [cpu.architecture, profile.value]
-    left_out = thread_counts()
+    native = profile is Profile.NATIVE
     return signature(
         {
             "image": None if image is None else image.manifest,
             "python": captured.python,
             "libraries": captured.libraries,
-            "native": {name: value for name, value in captured.native.items() if "/" not in name},
-            "cpu": kind,
-            "dispatch": always,
+            "native": covered(captured.native, profile),
+            "cpu": [cpu.architecture, *([cpu.vendor, cpu.family, cpu.model] if native else [profile.value])],
+            "dispatch": covered(cpu.dispatch, profile),
             "gpu": captured.gpu,
-            "settings": {
-                name: value for name, value in captured.settings.items() if "/" not in name and name not in left_out
-            },
+            "settings": covered(captured.settings, profile),
         }
     )
+
+
+def covered(entries: Mapping[str, str], profile: Profile) -> dict[str, str]:
+    """Those entries of `native`, `cpu.dispatch` or `settings` that the signature covers."""
+    left_out = thread_counts() if profile is Profile.NATIVE else {*thread_counts(), "isa"}
+    return {name: value for name, value in entries.items() if "/" not in name and name not in left_out}

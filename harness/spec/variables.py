@@ -61,7 +61,7 @@ TABLE: tuple[Variable, ...] = (
     Variable("REPRO_PROFILE", "{profile}", "how numerics are pinned, so that the run can check it"),
     Variable("REPRO_VARIANT", "{variant}", "which rows of this table apply"),
     Variable("REPRO_THREADS", "{threads}", "threads of one reduction, so that the run can check it", mode="strict"),
-    Variable("PYTHONHASHSEED", HASH_SEED, "order of sets and of dictionaries made from them; a constant, not the seed"),
+    Variable("PYTHONHASHSEED", HASH_SEED, "order of sets and of what is made from them; a constant", numeric=True),
     Variable("PYTHONDONTWRITEBYTECODE", "1", "no time-stamped files beside the code"),
     Variable("PYTHONNOUSERSITE", "1", "no packages from the user's home"),
     Variable("LANG", "C.UTF-8", "sorting and number formats do not depend on the machine"),
@@ -167,7 +167,7 @@ def run_variables(
 
 def overridden(inherited: Mapping[str, str], chosen: Mapping[str, str]) -> list[str]:
     """The inherited variables that can change a bit and that the run will not see as they are, sorted by name."""
-    watched = {"PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES", *(row.name for row in TABLE if row.thread_count)}
+    watched = {"CUDA_VISIBLE_DEVICES", *(row.name for row in TABLE if row.thread_count)}
     names = (name for name in inherited if name in watched or _is_numeric(name))
     return sorted(name for name in names if inherited[name] != chosen.get(name))
 

@@ -160,7 +160,8 @@ def _lightgbm() -> Kernels:
         model = lightgbm.train({**common, "objective": objective}, data, num_boost_round=5)
         trees = model.model_to_string().partition("\nend of trees")[0].partition("\nTree=0")[2]
         yield f"{objective}.model", trees.encode()
-        yield f"{objective}.predictions", model.predict(features, raw_score=True).tobytes()
+        predictions: Any = model.predict(features, raw_score=True)
+        yield f"{objective}.predictions", predictions.tobytes()
 
 
 def _xgboost() -> Kernels:

@@ -105,8 +105,8 @@ class TestEnvironments:
         [
             ({"python": {"version": "3.11.9", "implementation": "CPython"}}, "python version 3.11.2 → 3.11.9"),
             ({"native": {"glibc": "2.41", "openblas": "0.3.31"}}, "native glibc 2.36 → 2.41"),
-            ({"settings": {"OMP_NUM_THREADS": "8", "PYTHONHASHSEED": "42"}}, "setting OMP_NUM_THREADS 1 → 8"),
-            ({"settings": {"PYTHONHASHSEED": "42"}}, "setting OMP_NUM_THREADS 1 → none"),
+            ({"settings": {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "7"}}, "setting PYTHONHASHSEED 42 → 7"),
+            ({"settings": {"OMP_NUM_THREADS": "1"}}, "setting PYTHONHASHSEED 42 → none"),
             (
                 {"gpu": Gpu("H100", "9.0", 132, "580.1", {"cudnn": "9.1"})},
                 "gpu none → H100",
@@ -119,6 +119,10 @@ class TestEnvironments:
         assert found.changed_keys == ("environment_signature",)
         assert found.environment_changes == (behind,)
         assert behind in found.reasons[0]
+
+    def test_another_pinned_number_of_threads_is_left_to_the_families_that_depend_on_it(self, scene: Any) -> None:
+        found = only(scene, captured(scene, settings={"OMP_NUM_THREADS": "2", "PYTHONHASHSEED": "42"}))
+        assert found.changed_keys == ()
 
     def test_a_librarys_version_is_named(self, scene: Any) -> None:
         libraries = scene.captured.libraries | {"numpy": Library("2.5.0", OTHER)}

@@ -5,7 +5,7 @@ What counts of an environment is settled by `environment_signature`; here it is 
 
 from collections.abc import Container, Iterator, Mapping
 
-from harness.record.environment import Library, covered
+from harness.record.environment import Library
 from harness.record.snapshot import EnvironmentRecord, Group
 from harness.spec.run import Profile
 from harness.spec.variables import thread_counts

@@ -9,6 +9,7 @@ import msgspec
 
 from harness.record.cells import RunLabel
 from harness.record.layout import HISTORY
+from harness.record.results import writing
 from harness.record.verdicts import CellVerdict
 from harness.spec.digest import Digest
 
@@ -33,12 +34,17 @@ def append_history(results: Path, entries: Sequence[HistoryEntry]) -> None:
     """Add verdicts, all or (after a crash) the first few and a part of one; processes may do so at once.
 
     Raises:
-        OSError: the history cannot be written.
+        PrerequisiteError: the history cannot be written: read-only, disk full.
     """
     if not entries:
         return
+    with writing(results / HISTORY):
+        _append(results / HISTORY, entries)
+
+
+def _append(path: Path, entries: Sequence[HistoryEntry]) -> None:
     lines = b"".join(msgspec.json.encode(entry, order="sorted") + b"\n" for entry in entries)
-    descriptor = os.open(results / HISTORY, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         _write_all(descriptor, (b"\n" if _is_torn(descriptor) else b"") + lines)

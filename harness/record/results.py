@@ -1,6 +1,7 @@
 """Publishing a run: its folder is made under a temporary name and renamed once it is complete."""
 
 import contextlib
+import difflib
 import errno
 import fcntl
 import os
@@ -111,6 +112,32 @@ class RunFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def locate_run(run: str, results: Path) -> Path:
+    """The folder of a complete run that is given by its path, or by its name under `results`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    # A text that is too long for a path is no path.
+    with contextlib.suppress(OSError):
+        for folder in (Path(run), runs_folder(results) / run):
+            if (folder / MANIFEST).is_file():
+                return folder
+        if run and Path(run).is_dir():
+            raise UsageError(f"{run} is not a complete run: it has no {MANIFEST}", hint="Give a folder under runs/.")
+    names = _run_names(results)
+    close = difflib.get_close_matches(run, names, n=3) or names[-3:]
+    hint = f"There is {', '.join(close)}." if close else "Make one: harness run."
+    raise UsageError(f"There is no run {run[:100]!r}, neither as a folder nor in {runs_folder(results)}", hint=hint)
+
+
+def _run_names(results: Path) -> list[str]:
+    try:
+        return sorted(path.parent.name for path in runs_folder(results).glob(f"[!.]*/{MANIFEST}"))
+    except OSError:
+        return []
 
 
 def leftovers(results: Path) -> tuple[Path, ...]:

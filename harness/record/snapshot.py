@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from harness.errors import IntegrityError
-from harness.record.environment import Captured, Cpu, Gpu, Library
+from harness.record.environment import Captured, Cpu, Gpu, Library, environment_signature
 from harness.record.fingerprints import (
     cell_fingerprint,
     cohort_fingerprint,
@@ -193,8 +193,6 @@ def build_script_snapshot(
 
 
 def _snapshot(cohort: _Cohort, surroundings: Surroundings) -> Snapshot:
-    from harness.record.environment import environment_signature  # type: ignore[attr-defined,unused-ignore]
-
     facts, captured, image = surroundings.facts, surroundings.captured, surroundings.image
     layers = {name: getattr(captured, name) for name in EnvironmentRecord.__struct_fields__ if name != "image"}
     settled: Group = {

@@ -70,7 +70,7 @@ class Scene:
     image: ImageReference | None = IMAGE
     profile: Profile = Profile.NATIVE
     mode: Mode = Mode.STRICT
-    code: Code = Code("c0ffee", False, digest("code"))
+    code: Code = field(default_factory=lambda: Code("c0ffee", False, digest("code")))
 
     def but(self, **changes: Any) -> "Scene":
         return replace(self, **changes)

@@ -9,8 +9,8 @@ import pytest
 
 from harness.errors import IntegrityError
 from harness.record.archive import Archive, find_runs, load_run
-from harness.record.jsonfile import pretty_json
 from harness.record.hashing import signature
+from harness.record.jsonfile import pretty_json
 
 
 def names(results: Path) -> list[str]:

@@ -246,7 +246,7 @@ class TestRuns:
         for position in (0, len(data) // 2, len(data) - 1):
             altered = bytes(data[:position]) + bytes([data[position] ^ 1]) + bytes(data[position + 1 :])
             snapshot.write_bytes(altered)
-            with pytest.raises(IntegrityError, match="snapshot.json") as caught:
+            with pytest.raises(IntegrityError, match=r"snapshot\.json") as caught:
                 compare_runs(one, other)
             assert caught.value.exit_code == ExitCode.INTEGRITY
         snapshot.write_bytes(data)

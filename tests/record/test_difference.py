@@ -61,7 +61,10 @@ def test_other_bits_in_the_same_group_are_critical(pair: Callable[..., dict[str,
     found = pair(noise={"predictions": "x", "metrics": "x"}, metrics={"rmse": 0.25, "ic": None})
     assert (found["severity"], found["comparable"]) == ("critical", True)
     assert found["severity_reason"] == "lightgbm: same comparison group, other bits in metrics, predictions"
-    assert found["outputs_changed"] == dict.fromkeys(("lightgbm", "xgboost"), ["metrics", "predictions"])
+    assert found["outputs_changed"] == {
+        "lightgbm": ["metrics", "predictions"],
+        "xgboost": ["metrics", "predictions"],
+    }
     assert found["metric_deltas"]["xgboost"] == {"rmse": {"before": 0.1, "after": 0.25, "delta": 0.15}}
 
 

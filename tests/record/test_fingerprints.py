@@ -46,7 +46,7 @@ def test_lines_come_one_a_cell_in_sorted_order_with_nothing_but_names_and_the_fi
 
 
 def test_lines_of_equal_runs_are_equal_and_of_other_bits_are_not(scene: Any) -> None:
-    again = [snapshot for snapshot in scene.snapshots()]
+    again = scene.snapshots()
     assert fingerprint_lines(again) == fingerprint_lines(scene.snapshots())
     changed = fingerprint_lines(scene.but(noise={"model": "x"}).snapshots())
     assert not set(changed) & set(fingerprint_lines(again))

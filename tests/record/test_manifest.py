@@ -131,7 +131,7 @@ def test_a_folder_replaced_by_a_link_is_named(run: Path, tmp_path: Path) -> None
 def test_a_manifest_changed_in_any_field_is_noticed(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
     altered(run, change)
     assert verify_run(run) == (f"{run / 'manifest.json'} was altered: its digest is not that of its content",)
-    with pytest.raises(IntegrityError, match="manifest.json was altered"):
+    with pytest.raises(IntegrityError, match=r"manifest\.json was altered"):
         require_intact(run)
 
 
@@ -143,7 +143,7 @@ def test_a_manifest_that_is_no_json_is_damaged(run: Path) -> None:
 
 def test_a_manifest_of_another_version_is_not_called_damaged(run: Path) -> None:
     altered(run, lambda document: document.update(schema="harness.manifest/2"))
-    with pytest.raises(UsageError, match="harness.manifest/2"):
+    with pytest.raises(UsageError, match=r"harness\.manifest/2"):
         require_intact(run)
 
 

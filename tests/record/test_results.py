@@ -4,15 +4,16 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import harness
 from harness.errors import ExitCode, PrerequisiteError, UsageError
 from harness.record.archive import find_runs
-from harness.record.results import RunFolder, leftovers, refusal, remove_leftovers
+from harness.record.results import RunFolder, leftovers, locate_run, refusal, remove_leftovers
 
 ROOT = Path(harness.__file__).parents[1]
 
@@ -62,11 +63,15 @@ def test_a_published_run_has_its_name_and_nothing_else_is_left(results: Path) ->
 
 
 def test_a_run_that_fails_leaves_nothing(results: Path) -> None:
-    with pytest.raises(RuntimeError), RunFolder.create(results, "a") as folder:
-        folder.write("x", b"half")
-        raise RuntimeError
+    def fail() -> None:
+        with RunFolder.create(results, "a") as folder:
+            folder.write("x", b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert runs_of(results) == []
-    with RunFolder.create(results, "a") as folder:
+    with RunFolder.create(results, "a"):
         pass
     assert runs_of(results) == []
 
@@ -271,3 +276,24 @@ def test_every_failure_to_write_names_the_path_and_what_to_do(number: str, words
     assert words in error.message
     assert "/some/where" in error.message
     assert error.hint
+
+
+def test_a_run_is_found_by_its_folder_and_by_its_name(
+    recorded: Callable[..., Path], results: Path, scene: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = recorded("first", scene)
+    monkeypatch.chdir(tmp_path)
+    for text in ("first", str(run), "RESULTS/runs/first", "RESULTS/runs/first/"):
+        assert locate_run(text, results).resolve() == run.resolve()
+
+
+@pytest.mark.parametrize("text", ["firts", "", "..", "a\0b", "x" * 5000, ".first.partial-0"])
+def test_a_run_that_is_not_there_is_named_with_those_that_are(
+    recorded: Callable[..., Path], results: Path, scene: Any, text: str
+) -> None:
+    recorded("first", scene)
+    with pytest.raises(UsageError) as caught:
+        locate_run(text, results)
+    if text == "firts":
+        assert "firts" in caught.value.message
+        assert caught.value.hint == "There is first."

@@ -236,4 +236,4 @@ def test_time_stamps_sort_as_text() -> None:
     assert timestamp(early) == "2026-01-01T12:00:00.000005Z"
     assert timestamp(early) < timestamp(late) == "2026-01-01T13:00:01.000000Z"
     with pytest.raises(ValueError, match="zone"):
-        timestamp(datetime(2026, 1, 1))  # noqa: DTZ001
+        timestamp(datetime(2026, 1, 1))

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, IntegrityError
 from harness.images.difference import describe_layer
-from harness.images.layer import layer_chunks
-from harness.images.plan import PlannedLayer
+from harness.images.layer import PlannedLayer, layer_chunks
 from harness.locking.imagelock import LayerLock
 from harness.spec.digest import Digest
 from harness.store.progress import Progress

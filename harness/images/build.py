@@ -10,19 +10,19 @@ import msgspec
 from harness.errors import IntegrityError, OutdatedLockError, UsageError
 from harness.images.assembly import Assembly, make_layers, note_waiting, workers
 from harness.images.difference import describe_layer
+from harness.images.inputs import Inputs
+from harness.images.layer import PlannedLayer
 from harness.images.manifest import Documents, make_documents
-from harness.images.plan import Inputs, PlannedLayer, plan_layers
+from harness.locking.check import input_digests
 from harness.locking.debian import read_debian_lock
-from harness.locking.imagelock import ImageLock, LayerLock
-from harness.locking.imagespec import ImageSpec, load_image_spec, spec_digest
+from harness.locking.imagelock import SCHEMA, ImageLock, LayerLock
+from harness.locking.imagespec import ImageSpec, load_image_spec
 from harness.locking.lockfile import read_lock, write_lock
 from harness.locking.python import read_python_lock
-from harness.record.hashing import digest_of_file, signature
 from harness.spec.digest import Digest
 from harness.spec.run import ImageReference
 from harness.spec.variables import image_variables
 from harness.store.artifact import DebianFile, Wheel
-from harness.store.fetch import fetch
 from harness.store.progress import SILENT, Progress
 from harness.store.store import CorruptObjectError, Store
 
@@ -148,16 +148,11 @@ def image_state(name: str, root: Path) -> tuple[dict[str, Digest], ImageLock | N
 def _read(name: str, root: Path) -> _Project:
     spec = load_image_spec(root, name)
     folder = root / "lockfiles" / name
-    debian, python = folder / "debian.lock", folder / "python.txt"
-    inputs = Inputs(spec=spec, debian=read_debian_lock(debian), python=read_python_lock(python))
-    digests = {
-        "spec": spec_digest(spec),
-        "debian.lock": digest_of_file(debian),
-        "python.txt": digest_of_file(python),
-        "variables": signature(image_variables(spec.variant)),
-    }
+    debian, python = read_debian_lock(folder / "debian.lock"), read_python_lock(folder / "python.txt")
+    digests = input_digests(root, name)
     path = folder / "image.lock"
-    lock = read_lock(path, ImageLock, schema=ImageLock.__struct_defaults__[0]) if path.exists() else None
+    lock = read_lock(path, ImageLock, schema=SCHEMA) if path.exists() else None
+    inputs = Inputs(spec=spec, debian=debian, python=python)
     return _Project(inputs=inputs, digests=digests, path=path, lock=lock)
 
 
@@ -199,6 +194,8 @@ def _check_documents(project: _Project, lock: ImageLock, documents: Documents) -
 
 def _plan(inputs: Inputs, store: Store, progress: Progress) -> list[PlannedLayer]:
     """The layers' contents, all artifacts fetched that the store lacks."""
+    from harness.images.plan import plan_layers  # a quarter of a second, which an unchanged build need not wait
+
     _fetch(inputs, store, progress)
 
     def artifact(digest: Digest) -> Path:
@@ -214,6 +211,8 @@ def _plan(inputs: Inputs, store: Store, progress: Progress) -> list[PlannedLayer
 
 
 def _fetch(inputs: Inputs, store: Store, progress: Progress) -> None:
+    from harness.store.fetch import fetch
+
     lock = inputs.debian
     packages = [DebianFile(file.path, file.digest, file.size, lock.suite, lock.snapshot) for file in lock.packages]
     wheels = [Wheel(file.name, file.version, file.filename, file.digest) for file in inputs.python.wheels]

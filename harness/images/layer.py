@@ -2,11 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from harness.errors import IntegrityError
 from harness.images.tar import END, Kind, header, padding
 from harness.images.tree import Directory, Entry, File, Symlink
 
 _FLUSH = 1 << 20
+
+
+class PlannedLayer(msgspec.Struct, frozen=True):
+    """A layer's name, its entries sorted by path, and about how many bytes it will have."""
+
+    name: str
+    entries: list[tuple[str, Entry]]
+    size: int
 
 
 def layer_chunks(entries: Sequence[tuple[str, Entry]]) -> Iterator[bytes]:

@@ -4,18 +4,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
-
 from harness.errors import UsageError
 from harness.images.content import Inline
 from harness.images.deb import read_deb
-from harness.images.layer import layer_size
+from harness.images.inputs import Inputs
+from harness.images.layer import PlannedLayer, layer_size
 from harness.images.paths import MERGED, Excludes, link_target, member_path, merged
 from harness.images.tree import Directory, Entry, File, Symlink, Tree
 from harness.images.wheel import read_wheel
-from harness.locking.debian import DebianLock
 from harness.locking.imagespec import ImageSpec
-from harness.locking.python import PythonLock
 from harness.spec.digest import Digest
 
 DEBIAN = "debian"
@@ -30,22 +27,6 @@ _FOLDERS = {
     "dev": 0o755, "etc": 0o755, "proc": 0o755, "run": 0o755, "sys": 0o755, "tmp": 0o1777, "usr": 0o755, "var": 0o755,
     "var/tmp": 0o1777,
 }  # fmt: skip
-
-
-class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What an image is made from: the spec and the two locks."""
-
-    spec: ImageSpec
-    debian: DebianLock
-    python: PythonLock
-
-
-class PlannedLayer(msgspec.Struct, frozen=True):
-    """A layer's name, its entries sorted by path, and about how many bytes it will have."""
-
-    name: str
-    entries: list[tuple[str, Entry]]
-    size: int
 
 
 def plan_layers(

@@ -19,7 +19,9 @@ from installer.exceptions import InstallerError
 from installer.records import Hash, InvalidRecordEntry, RecordEntry
 from installer.scripts import Script
 from installer.sources import WheelContentElement, WheelFile
-from installer.utils import Scheme, fix_shebang
+from installer.utils import Scheme, fix_shebang, parse_metadata_file
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from harness.errors import IntegrityError
 from harness.images.content import BAD_ZIP, Content, Inline, ZipMember
@@ -61,6 +63,7 @@ def read_wheel(wheel: LockedWheel, path: Path, *, python: str, exclude: Excludes
         archive.filename = wheel.filename
         source = _Source(archive, wheel)
         source.validate_record(validate_contents=False)
+        source.check_metadata()
         destination = _Destination(python, exclude, wheel)
         install(source, destination, additional_metadata={})
     except (InstallerError, InvalidRecordEntry, KeyError, AssertionError, UnicodeError, csv.Error, *BAD_ZIP) as error:
@@ -100,6 +103,14 @@ class _Source(WheelFile):
             raise IntegrityError(f"{where}: the member {info.filename} is a link or special file")
         if info.flag_bits & 1:
             raise IntegrityError(f"{where}: the member {info.filename} is encrypted")
+
+    def check_metadata(self) -> None:
+        """Refuse a wheel that would call itself something else once it is installed."""
+        metadata = parse_metadata_file(self.read_dist_info("METADATA"))
+        name, version = str(metadata["Name"]), str(metadata["Version"])
+        wanted = (self._wheel.name, Version(self._wheel.version))
+        if (canonicalize_name(name), Version(version)) != wanted:
+            raise IntegrityError(f"{self._wheel.filename} says in its METADATA that it is {name} {version}")
 
     def get_contents(self) -> Iterator[WheelContentElement]:
         """Every file with its RECORD row; what is there twice, or unlisted, was refused before."""

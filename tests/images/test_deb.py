@@ -1,0 +1,148 @@
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from image_packages import ar, deb, folder, hardlink, member, symlink, tar
+
+from harness.errors import IntegrityError
+from harness.images.content import same_content
+from harness.images.deb import read_deb
+from harness.images.tree import Directory, Entry, File, Symlink
+from harness.locking.debian import DebianPackage
+
+
+def read(data: bytes, package: DebianPackage, folder: Path) -> dict[str, Entry]:
+    path = folder / "package.deb"
+    path.write_bytes(data)
+    return dict(read_deb(package, path, folder))
+
+
+def text(entry: Entry) -> bytes:
+    assert isinstance(entry, File)
+    return b"".join(entry.content.chunks())
+
+
+@pytest.mark.parametrize("compression", ["", ".gz", ".xz"])
+def test_a_package_is_read_however_it_is_compressed(compression: str, package: DebianPackage, tmp_path: Path) -> None:
+    data = deb("evil", [folder("./usr/"), member("./usr/a", b"A" * 3_000_000)], compression=compression)
+    entries = read(data, package, tmp_path)
+    assert entries["usr"] == Directory(0o755)
+    assert text(entries["usr/a"]) == b"A" * 3_000_000
+    assert b"Package: evil\n" in text(entries["var/lib/dpkg/status.d/evil"])
+
+
+def test_what_is_shipped_in_the_root_goes_to_the_merged_usr(package: DebianPackage, tmp_path: Path) -> None:
+    data = deb(
+        "evil", [member("./bin/sh", b"sh"), hardlink("./sbin/ash", "./bin/sh"), symlink("./lib64/ld", "/lib/ld")]
+    )
+    entries = read(data, package, tmp_path)
+    assert {"usr/bin/sh", "usr/sbin/ash", "usr/lib64/ld"} < set(entries)
+    assert entries["usr/lib64/ld"] == Symlink("/lib/ld")
+    assert entries["usr/bin/sh"] is entries["usr/sbin/ash"]
+
+
+def test_bits_that_would_give_privileges_are_left_out(package: DebianPackage, tmp_path: Path) -> None:
+    data = deb("evil", [member("./su", mode=0o6755), folder("./local", 0o2775), folder("./tmp", 0o1777)])
+    entries = read(data, package, tmp_path)
+    modes = [entry.mode for entry in entries.values() if isinstance(entry, File | Directory)]
+    assert modes[:3] == [0o755, 0o775, 0o1777]
+
+
+HOSTILE = {
+    "traversal": ([member("./../etc/passwd")], "leads out of the image"),
+    "traversal in the middle": ([member("./usr/../../etc/passwd")], "leads out of the image"),
+    "absolute path": ([member("/etc/passwd")], "is absolute"),
+    "empty part": ([member("./usr//passwd")], "not a plain path"),
+    "symlink that leads out": ([symlink("./usr/x", "../../etc/passwd")], "leads out of the image"),
+    "symlink to nowhere": ([symlink("./usr/x", "")], "no plain target"),
+    "hardlink that leads out": ([hardlink("./usr/x", "../etc/passwd")], "leads out of the image"),
+    "absolute hardlink": ([hardlink("./usr/x", "/etc/passwd")], "is absolute"),
+    "hardlink to what is not there": ([hardlink("./usr/x", "./usr/y")], "no file before it"),
+    "hardlink to a symlink": ([symlink("./a", "b"), hardlink("./c", "./a")], "no file before it"),
+    "character device": ([member("./dev/null", type=tarfile.CHRTYPE)], "device, pipe"),
+    "block device": ([member("./dev/sda", type=tarfile.BLKTYPE)], "device, pipe"),
+    "pipe": ([member("./dev/pipe", type=tarfile.FIFOTYPE)], "device, pipe"),
+    "the same path twice": ([member("./a", b"1"), member("./a", b"2")], "there twice"),
+    "the same path twice, alike": ([member("./a", b"1"), member("./a", b"1")], "there twice"),
+    "the same path twice, through the merged usr": ([member("./bin/a"), member("./usr/bin/a")], "there twice"),
+    "a folder that becomes a link": ([folder("./a"), symlink("./a", "b")], "there twice"),
+    "whiteout": ([member("./usr/.wh.bin")], r"\.wh\."),
+    "whiteout of a folder": ([member("./.wh..wh..opq")], r"\.wh\."),
+    "name that is not UTF-8": ([member("./usr/\udcff")], "not UTF-8"),
+    "control character": ([member("./usr/a\nb")], "control character"),
+}
+
+
+@pytest.mark.parametrize(("members", "problem"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_member_is_refused_and_named(
+    members: list[tuple[tarfile.TarInfo, bytes]], problem: str, package: DebianPackage, tmp_path: Path
+) -> None:
+    with pytest.raises(IntegrityError, match=rf"evil 1\.0.*{problem}"):
+        read(deb("evil", members), package, tmp_path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "package.deb"]
+
+
+def test_links_that_stay_inside_are_taken(package: DebianPackage, tmp_path: Path) -> None:
+    data = deb("evil", [symlink("./usr/lib/x", "../../etc/x"), symlink("./usr/y", "/etc/../y")])
+    assert read(data, package, tmp_path)["usr/lib/x"] == Symlink("../../etc/x")
+
+
+def test_a_package_that_is_another_is_refused(package: DebianPackage, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match=r"says in its control file that it is good 1\.0 amd64"):
+        read(deb("good", []), package, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"not an archive at all",
+        ar([("debian-binary", b"2.0\n")]),
+        ar([("other", b"")]),
+        ar([("debian-binary", b"2.0\n"), ("control.tar.xz", b"not xz"), ("data.tar.xz", b"")]),
+        ar([("debian-binary", b"2.0\n")], sizes={"debian-binary": -60}),
+        deb("evil", [member("./a", b"a" * 5000)])[:-200],
+        deb("evil", [], data=b"a" * 10240),
+        deb("evil", [], data=tar([member("./a", b"a" * 5000)])[:4096]),
+        deb("evil", [], data=tar([member("./a")])[:512]),
+        deb("evil", [], data=tar([member("./a")])[:512] + b"x" * 512),
+    ],
+)
+def test_a_damaged_package_is_refused(data: bytes, package: DebianPackage, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="evil"):
+        read(data, package, tmp_path)
+
+
+def test_a_package_that_unpacks_without_end_is_refused(
+    package: DebianPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.images.deb.MAX_UNPACKED", 1_000_000)
+    with pytest.raises(IntegrityError, match="unpacks to more than"):
+        read(deb("evil", [member("./zeros", bytes(2_000_000))]), package, tmp_path)
+
+
+def test_an_unknown_compression_is_refused(package: DebianPackage, tmp_path: Path) -> None:
+    data = deb("evil", []).replace(b"data.tar.xz ", b"data.tar.foo")
+    with pytest.raises(IntegrityError, match=r"not known: \.foo"):
+        read(data, package, tmp_path)
+
+
+def test_contents_can_be_read_again_and_compared(package: DebianPackage, tmp_path: Path) -> None:
+    entries = read(
+        deb("evil", [member("./a", b"same"), member("./b", b"same"), member("./c", b"else")]), package, tmp_path
+    )
+    a, b, c = (entries[name] for name in "abc")
+    assert text(a) == text(a) == b"same"
+    assert isinstance(a, File) and isinstance(b, File) and isinstance(c, File)  # noqa: PT018
+    assert same_content(a.content, b.content)
+    assert not same_content(a.content, c.content)
+
+
+def test_a_sparse_member_is_refused(package: DebianPackage, tmp_path: Path) -> None:
+    info, _ = member("./sparse", b"", type=tarfile.GNUTYPE_SPARSE)
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(info)
+    with pytest.raises(IntegrityError, match="device, pipe or other special"):
+        read(deb("evil", [], data=stream.getvalue()), package, tmp_path)

@@ -1,0 +1,197 @@
+import base64
+import csv
+import hashlib
+import io
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+from image_packages import record_row, wheel
+
+from harness.errors import IntegrityError
+from harness.images.paths import Excludes
+from harness.images.tree import Entry, File
+from harness.images.wheel import read_wheel
+from harness.locking.python import LockedWheel
+from harness.spec.digest import digest_from_hex
+
+SITE = "usr/local/lib/python3.11/dist-packages"
+EVIL = LockedWheel("evil", "1.0", "evil-1.0-py3-none-any.whl", digest_from_hex("0" * 64))
+
+
+def read(data: bytes, folder: Path, exclude: tuple[str, ...] = ()) -> dict[str, Entry]:
+    path = folder / hashlib.sha256(data).hexdigest()
+    path.write_bytes(data)
+    return dict(read_wheel(EVIL, path, python="3.11", exclude=Excludes(exclude)))
+
+
+def text(entry: Entry) -> bytes:
+    assert isinstance(entry, File)
+    return b"".join(entry.content.chunks())
+
+
+def executable(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFREG | 0o775) << 16
+    return info
+
+
+FILES: list[tuple[str | zipfile.ZipInfo, bytes]] = [
+    ("evil/__init__.py", b"x = 1\n"),
+    (executable("evil/run"), b"#!/bin/sh\n"),
+    ("evil/tests/test_x.py", b"assert 1"),
+    ("evil/__pycache__/x.cpython-311.pyc", b"stale"),
+    ("evil-1.0.data/scripts/tool", b"#!python\nprint()\n"),
+    ("evil-1.0.data/data/share/x", b"data"),
+    ("evil-1.0.data/headers/x.h", b"header"),
+    ("evil-1.0.dist-info/entry_points.txt", b"[console_scripts]\nrun-evil = evil:main\n"),
+]
+
+
+def test_a_wheel_goes_where_debians_python_looks(tmp_path: Path) -> None:
+    entries = read(wheel("evil", FILES), tmp_path)
+    assert text(entries[f"{SITE}/evil/__init__.py"]) == b"x = 1\n"
+    assert text(entries["usr/local/bin/tool"]).startswith(b"#!/usr/bin/python3\n")
+    assert text(entries["usr/local/bin/run-evil"]).startswith(b"#!/usr/bin/python3\n")
+    assert text(entries["usr/local/share/x"]) == b"data"
+    assert text(entries["usr/local/include/python3.11/evil/x.h"]) == b"header"
+    modes = {path.rpartition("/")[2]: entry.mode for path, entry in entries.items() if isinstance(entry, File)}
+    assert modes["run"] == modes["tool"] == modes["run-evil"] == 0o755
+    assert modes["__init__.py"] == modes["RECORD"] == 0o644
+
+
+def test_nothing_is_added_that_differs_from_one_installer_to_the_next(tmp_path: Path) -> None:
+    entries = read(wheel("evil", FILES), tmp_path)
+    names = {path.rpartition("/")[2] for path in entries}
+    assert not names & {"INSTALLER", "REQUESTED", "direct_url.json", "x.cpython-311.pyc"}
+
+
+def test_record_lists_exactly_what_is_there_with_its_hashes(tmp_path: Path) -> None:
+    entries = read(wheel("evil", FILES), tmp_path, exclude=("*/tests/*",))
+    record = text(entries[f"{SITE}/evil-1.0.dist-info/RECORD"]).decode()
+    rows = list(csv.reader(io.StringIO(record)))
+    assert rows == sorted(rows)
+    assert "evil/tests/test_x.py" not in record
+    listed = {str((Path("/") / SITE / row[0]).resolve())[1:]: row for row in rows}
+    assert set(listed) == set(entries)
+    for path, (name, checksum, size) in listed.items():
+        if name.endswith("RECORD"):
+            assert (checksum, size) == ("", "")
+            continue
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text(entries[path])).digest()).decode().rstrip("=")
+        assert (checksum, size) == (f"sha256={digest}", str(len(text(entries[path]))))
+
+
+def test_the_order_of_members_does_not_count(tmp_path: Path) -> None:
+    one, other = read(wheel("evil", FILES), tmp_path), read(wheel("evil", FILES, order=-1), tmp_path)
+    assert {path: text(entry) for path, entry in one.items()} == {path: text(entry) for path, entry in other.items()}
+
+
+def link(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+HOSTILE: dict[str, tuple[list[tuple[str | zipfile.ZipInfo, bytes]], str]] = {
+    "traversal": ([("../../bin/sh", b"")], "leads out of the image"),
+    "traversal in the middle": ([("evil/../../x", b"")], "leads out of the image"),
+    "traversal in a data folder": ([("evil-1.0.data/data/../../../etc/passwd", b"")], "leads out of the image"),
+    "absolute path": ([("/etc/passwd", b"")], "is absolute"),
+    "backslashes": ([("evil\\..\\x", b"")], "not a plain path"),
+    "link": ([(link("evil/x"), b"/etc/passwd")], "link or special file"),
+    "the same path twice": ([("evil/x", b"1"), ("evil/x", b"2")], "there twice"),
+    "whiteout": ([("evil/.wh.x", b"")], r"\.wh\."),
+    "control character": ([("evil/a\tb", b"")], "control character"),
+    "entry point that leads out": (
+        [("evil-1.0.dist-info/entry_points.txt", b"[console_scripts]\n../../../sbin/init = evil:main\n")],
+        "leads out of the image",
+    ),
+    "unknown data folder": ([("evil-1.0.data/kernel/x", b"")], "not contained in a valid .data"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(("files", "problem"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_member_is_refused_and_named(
+    files: list[tuple[str | zipfile.ZipInfo, bytes]], problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(IntegrityError, match=rf"evil-1\.0-py3.*{problem}"):
+        read(wheel("evil", files), tmp_path)
+
+
+RECORD = "evil-1.0.dist-info/RECORD,,\n"
+METADATA = b"Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n"
+ABOUT = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        (RECORD, "not mentioned in RECORD"),
+        ("evil/x,,\n" + RECORD, "not included in RECORD"),
+        ("evil/x,md5=abc,1\n" + RECORD, "strong hash"),
+        ("evil/x,sha256=abc,2\n" + RECORD, "its size"),
+        ("evil/x,sha256=abc\n" + RECORD, "RECORD"),
+        ("evil/x,sha256=abc,1\nevil/x,sha256=abd,1\n" + RECORD, "twice, and differently"),
+        ("\x00", "RECORD"),
+    ],
+)
+def test_a_file_that_record_does_not_vouch_for_is_refused(record: str, problem: str, tmp_path: Path) -> None:
+    rows = record_row("evil-1.0.dist-info/METADATA", METADATA) + record_row("evil-1.0.dist-info/WHEEL", ABOUT)
+    with pytest.raises(IntegrityError, match=problem):
+        read(wheel("evil", {"evil/x": b"1"}, record=rows + record), tmp_path)
+
+
+def test_content_that_is_not_what_record_says_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    rows = record_row("evil/x", b"other") + record_row("evil-1.0.dist-info/METADATA", METADATA)
+    rows += record_row("evil-1.0.dist-info/WHEEL", ABOUT) + RECORD
+    entries = read(wheel("evil", {"evil/x": b"these"}, record=rows), tmp_path)
+    with pytest.raises(IntegrityError, match="evil/x is not what the wheel's RECORD says"):
+        text(entries[f"{SITE}/evil/x"])
+
+
+def test_a_member_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path) -> None:
+    zeros = bytes(1_000_000)
+    rows = record_row("evil/x", zeros[:10]) + record_row("evil-1.0.dist-info/METADATA", METADATA)
+    rows += record_row("evil-1.0.dist-info/WHEEL", ABOUT) + RECORD
+    data = bytearray(wheel("evil", {"evil/x": zeros}, record=rows))
+    while (place := data.find(len(zeros).to_bytes(4, "little"))) != -1:
+        data[place : place + 4] = (10).to_bytes(4, "little")
+    entries = read(bytes(data), tmp_path)
+    with pytest.raises(IntegrityError, match=r"evil/x (cannot be unpacked|does not unpack|is not what)"):
+        text(entries[f"{SITE}/evil/x"])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK\x05\x06" + bytes(18),
+        wheel("evil", {})[:-30],
+        wheel("good", {}),
+        wheel("evil", {}, version="2.0"),
+        wheel("evil", {"good-1.0.dist-info/METADATA": b""}),
+    ],
+)
+def test_what_is_no_wheel_or_another_is_refused(data: bytes, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match=r"evil-1\.0-py3-none-any\.whl"):
+        read(data, tmp_path)
+
+
+def test_a_flipped_bit_in_a_member_is_refused(tmp_path: Path) -> None:
+    content = hashlib.shake_256(b"x").digest(5000)
+    data = bytearray(wheel("evil", {"evil/x": content}))
+    data[2500] ^= 1
+    entries = read(bytes(data), tmp_path)
+    with pytest.raises(IntegrityError, match="evil/x"):
+        text(entries[f"{SITE}/evil/x"])
+
+
+def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
+    data = bytearray(wheel("evil", {"evil/x": b"secret"}))
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + offset] |= 1
+    with pytest.raises(IntegrityError, match="is encrypted"):
+        read(bytes(data), tmp_path)

@@ -1,17 +1,15 @@
 """Getting an image into the Docker daemon, and telling whether it is there."""
 
-import tempfile
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import docker
 from docker.errors import ImageNotFound, NotFound
 
 from harness.engines.connection import daemon_errors
-from harness.engines.interface import Image
-from harness.errors import IntegrityError, ToolError
-from harness.images.export import write_archive
+from harness.errors import HarnessError, IntegrityError, ToolError
+from harness.images.build import Image
+from harness.images.export import archive_chunks, tag
 from harness.images.registry import serve
 from harness.locking.imagelock import LayerLock
 from harness.spec.digest import hexadecimal
@@ -46,28 +44,30 @@ def deliver_image(client: docker.DockerClient, image: Image, progress: Progress)
     """Bring an image into the daemon, by pulling it by digest or else as an archive, and return its id there.
 
     Raises:
+        HarnessError: a layer could not be made.
         IntegrityError: the daemon took something, but not the image of that digest.
         ToolError: the daemon cannot take it.
     """
-    reference = image.reference
     try:
         _pull(client, image, progress)
-    except _UnreachableError:
+    except ToolError as error:
+        if isinstance(reason := image.failure(), HarnessError):
+            raise reason from error
+        if not any(words in error.message for words in _UNREACHABLE):
+            raise
         progress.note("The engine cannot reach this machine's loopback: handing it the image as an archive")
         _load(client, image, progress)
+    reference = image.reference
     found = find_image(client, reference)
     if found is None:
         raise IntegrityError(
             f"After taking image {reference.name} the Docker daemon holds no image of digest {reference.manifest}",
             hint="Look at the daemon's log, and run `harness build` to check the image.",
         )
+    repository, _, version = tag(image).partition(":")
     with daemon_errors(f"to name image {reference.name}"):
-        client.api.tag(found, f"harness/{reference.name}", tag=hexadecimal(reference.manifest)[:12], force=True)
+        client.api.tag(found, repository, tag=version, force=True)
     return found
-
-
-class _UnreachableError(Exception):
-    pass
 
 
 def _pull(client: docker.DockerClient, image: Image, progress: Progress) -> None:
@@ -78,7 +78,15 @@ def _pull(client: docker.DockerClient, image: Image, progress: Progress) -> None
         repository, _, digest = address.partition("@")
         with daemon_errors(f"to pull image {name}"):
             events = client.api.pull(repository, tag=digest, stream=True, decode=True)
-            follow_pull(events, image.lock.layers, task, name=name)
+            follow_pull(_until_failure(events, image), image.lock.layers, task, name=name)
+
+
+def _until_failure(events: Iterable[dict[str, Any]], image: Image) -> Iterator[dict[str, Any]]:
+    """The events of a pull up to the first that is caused by a layer that cannot be made: the daemon would try on."""
+    for event in events:
+        if image.failure() is not None:
+            raise ToolError(f"A layer of image {image.reference.name} cannot be made")
+        yield event
 
 
 def follow_pull(events: Iterable[dict[str, Any]], layers: Iterable[LayerLock], task: Task, *, name: str) -> None:
@@ -92,8 +100,6 @@ def follow_pull(events: Iterable[dict[str, Any]], layers: Iterable[LayerLock], t
     for event in events:
         if "error" in event:
             message = " ".join(str(event["error"]).split())
-            if any(words in message for words in _UNREACHABLE):
-                raise _UnreachableError(message)
             raise ToolError(f"The Docker daemon could not take image {name}: {message}")
         layer = event.get("id", "")
         if layer in sizes:
@@ -119,14 +125,16 @@ def _layer_progress(event: dict[str, Any], size: int) -> float:
 
 def _load(client: docker.DockerClient, image: Image, progress: Progress) -> None:
     name = image.reference.name
-    with tempfile.TemporaryDirectory(prefix="harness-image-") as folder:
-        archive, api = Path(folder) / "image.tar", cast(Any, client.api)
-        write_archive(image, archive)
-        with (
-            progress.task(f"Docker loads image {name}", unit="items"),
-            archive.open("rb") as file,
-            daemon_errors(f"to load image {name}"),
-        ):
-            for event in api.load_image(file):
+    api: Any = client.api
+    total = sum(layer.size for layer in image.lock.layers)
+    with progress.task(f"Docker loads image {name}", total=total, unit="bytes") as task:
+
+        def chunks() -> Iterator[bytes]:
+            for chunk in archive_chunks(image):
+                yield chunk
+                task.advance(len(chunk))
+
+        with daemon_errors(f"to load image {name}"):
+            for event in api.load_image(chunks()):
                 if "error" in event:
                     raise ToolError(f"The Docker daemon could not load image {name}: {event['error']}")

@@ -21,7 +21,7 @@ from harness.engines.container import (
     container_options,
 )
 from harness.engines.delivery import deliver_image, find_image
-from harness.engines.interface import Image, Output
+from harness.engines.interface import Output
 from harness.engines.memory import ContainerMemory
 from harness.engines.owner import is_gone, owner_label
 from harness.engines.ownership import lent_to
@@ -29,6 +29,7 @@ from harness.engines.seccomp import seccomp_profile
 from harness.engines.signals import terminable, undisturbed
 from harness.engines.stream import Follower
 from harness.errors import PrerequisiteError, UsageError
+from harness.images.build import Image
 from harness.spec.run import RunResult, RunSpec
 from harness.store.progress import SILENT, Progress
 

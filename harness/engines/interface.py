@@ -1,37 +1,12 @@
-"""What every engine can do, and what it needs of an image."""
+"""What every engine can do."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
-from harness.locking.imagelock import ImageLock
-from harness.spec.digest import Digest
-from harness.spec.run import ImageReference, RunResult, RunSpec
+from harness.images.build import Image
+from harness.spec.run import RunResult, RunSpec
 
 Output = Callable[[bytes], None]
-
-
-class Image(Protocol):
-    """An image that is made or being made (`harness.images.build.open_image`)."""
-
-    @property
-    def reference(self) -> ImageReference:
-        """Its identity."""
-
-    @property
-    def lock(self) -> ImageLock:
-        """Its layers, with sizes."""
-
-    @property
-    def manifest_bytes(self) -> bytes:
-        """The manifest, byte for byte as its digest says."""
-
-    @property
-    def config_bytes(self) -> bytes:
-        """The config, byte for byte as its digest says."""
-
-    def blob(self, digest: Digest) -> Path:
-        """A layer's file; waits until the layer has been made."""
 
 
 class Engine(Protocol):

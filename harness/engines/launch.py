@@ -10,6 +10,8 @@ from harness.spec.run import RunSpec
 USER = "harness"
 OUTPUT = "output"
 CODE = "code"
+BYTECODE = "bytecode"
+PLUGINS = "plugins"
 _MOUNT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -41,9 +43,11 @@ def process_environment(spec: RunSpec, *, locations: Mapping[str, str], path: st
     if CODE not in names:
         raise UsageError(f"Run {spec.run_id} has no mount called {CODE!r}, so its launcher cannot be found")
     code = locations[CODE]
+    python_path = [code, f"{code}/harness/strict/site", *(locations[name] for name in names if name == PLUGINS)]
     own = {
         **{f"HARNESS_{name.upper()}": locations[name] for name in names},
-        "PYTHONPATH": f"{code}:{code}/harness/strict/site",
+        **({"PYTHONPYCACHEPREFIX": locations[BYTECODE]} if BYTECODE in names else {}),
+        "PYTHONPATH": ":".join(python_path),
         "HOME": home,
         "USER": USER,
         "LOGNAME": USER,

@@ -1,5 +1,6 @@
-"""How much memory a run took, read where the kernel counts it."""
+"""How much memory a run takes, read where the kernel counts it."""
 
+import re
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -40,3 +41,41 @@ def _peak_file(membership: Path, cgroups: Path) -> Path | None:
         if not controllers:
             return cgroups / path.lstrip("/") / "memory.peak"
     return None
+
+
+class SessionMemory:
+    """The memory of all processes of a session, shared pages counted once (proportional set size, man 5 proc)."""
+
+    def __init__(self, leader: int, *, proc: Path = Path("/proc")) -> None:
+        self._leader = leader
+        self._proc = proc
+        self.current: int | None = None
+        self.peak: int | None = None
+
+    def sample(self) -> None:
+        """Add up what the processes take now, in bytes."""
+        sizes = [_proportional_size(self._proc / str(pid)) for pid in session_members(self._leader, proc=self._proc)]
+        if sizes:
+            self.current = sum(sizes)
+            self.peak = max(self.peak or 0, self.current)
+
+
+def session_members(leader: int, *, proc: Path = Path("/proc")) -> list[int]:
+    """The ids of the processes of the session that `leader` began."""
+    members = []
+    for folder in proc.glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended since
+        if int(fields[3]) == leader and fields[0] not in "ZX":
+            members.append(int(folder.name))
+    return members
+
+
+def _proportional_size(folder: Path) -> int:
+    try:
+        match = re.search(r"^Pss: +([0-9]+) kB$", (folder / "smaps_rollup").read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(match[1]) << 10 if match else 0

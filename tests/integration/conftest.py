@@ -1,11 +1,9 @@
 """What tests with a real engine share: a small image with Python in it, made from this machine's own, and RunSpecs."""
 
-import contextlib
 import io
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
@@ -55,7 +53,9 @@ def python_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tar.add(
             library,
             f"usr/local/lib/{library.name}",
-            filter=lambda member: None if _LEFT_OUT & set(Path(member.name).parts) or "/config-" in member.name else member,
+            filter=lambda member: (
+                None if _LEFT_OUT & set(Path(member.name).parts) or "/config-" in member.name else member
+            ),
         )
         for path in sorted(_linked_libraries([executable, *(library / "lib-dynload").glob("*.so")])):
             tar.add(os.path.realpath(path), path.lstrip("/"))
@@ -111,7 +111,9 @@ def make_spec(launcher_mount: Mount, tmp_path: Path) -> Callable[..., RunSpec]:
     output = tmp_path / "output"
     output.mkdir()
 
-    def make(code: str, *, image: ImageReference | None = None, mounts: tuple[Mount, ...] = (), **fields: object) -> RunSpec:
+    def make(
+        code: str, *, image: ImageReference | None = None, mounts: tuple[Mount, ...] = (), **fields: object
+    ) -> RunSpec:
         limits = {name: fields.pop(name) for name in Resources.__struct_fields__ if name in fields}
         resources = Resources(**{"cpus": (0,), "time_limit": 60.0, "temporary": 64 << 20, **limits})  # type: ignore[arg-type]
         return RunSpec(
@@ -136,35 +138,50 @@ class PrivateDaemon:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.address = f"unix://{folder}/docker.sock"
-        self._log = folder / "log"
-        with self._log.open("wb") as log:
+        self.start()
+
+    def start(self) -> None:
+        log = self._folder / "log"
+        with log.open("wb") as file:
             self._process = subprocess.Popen(
-                ["dockerd", f"--host={self.address}", f"--data-root={folder}/data", f"--exec-root={folder}/exec",
-                 f"--pidfile={folder}/pid", "--bridge=none", "--iptables=false", "--ip-masq=false"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                ["dockerd", f"--host={self.address}", f"--data-root={self._folder}/data",
+                 f"--exec-root={self._folder}/exec", f"--pidfile={self._folder}/pid", "--shutdown-timeout=1",
+                 "--bridge=none", "--iptables=false", "--ip-masq=false"],
+                stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + 60
-        while not (folder / "docker.sock").exists() or b"API listen" not in self._log.read_bytes():
+        while b"API listen" not in log.read_bytes():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise RuntimeError(self._log.read_text()[-2000:])
+                self._process.kill()
+                raise RuntimeError(log.read_text()[-2000:])
             time.sleep(0.1)
 
+    def client(self) -> docker.DockerClient:
+        return docker.DockerClient(base_url=self.address)
+
     def kill(self) -> None:
-        """Kill the daemon alone, as the kernel would when memory runs out."""
+        """Kill the daemon alone, as the kernel would when memory runs out; its containers live on."""
         self._process.kill()
         self._process.wait()
 
+    def restart(self) -> None:
+        """Start it again after it was killed: what it wrote down of itself and its containerd is no longer true."""
+        for name in ("pid", "exec/containerd/containerd.pid"):
+            (self._folder / name).unlink(missing_ok=True)
+        self.start()
+
     def remove(self) -> None:
-        """End everything that the daemon started; only process ids that it wrote down itself."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait(30)
-        for file in sorted(self._folder.glob("exec/**/*.pid"), reverse=True):
-            pid = int(file.read_text())
-            with contextlib.suppress(OSError):
-                if str(self._folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    os.kill(pid, signal.SIGKILL)
+        """End it and all that it runs: a daemon that was killed is started again for that, so that it tidies up."""
+        if self._process.poll() is not None:
+            self.restart()
+        for container in self.client().containers.list(all=True):
+            container.remove(force=True)
+        self._process.terminate()
+        self._process.wait(30)
+        mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        for path in reversed(mounted):  # one that was killed left its own
+            if path.startswith(f"{self._folder}/"):
+                subprocess.run(["umount", "--lazy", path], check=True)
 
 
 @pytest.fixture

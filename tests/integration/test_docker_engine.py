@@ -15,7 +15,7 @@ import docker
 import msgspec
 import pytest
 
-from harness.engines.docker import DockerEngine
+from harness.engines.docker import DockerEngine, clean
 from harness.errors import PrerequisiteError, ToolError, UsageError
 from harness.spec.digest import digest_from_hex
 from harness.spec.run import ImageReference, Mount, RunResult, RunSpec
@@ -157,7 +157,11 @@ if __name__ == "__main__":
     lock = multiprocessing.Lock()
     print(json.dumps([threads, forked, int(child)]))
 """
-    script = f"import pathlib; pathlib.Path('/tmp/script.py').write_text({code!r}); import runpy; runpy.run_path('/tmp/script.py', run_name='__main__')"
+    script = f"""
+import pathlib, runpy
+pathlib.Path("/tmp/script.py").write_text({code!r})
+runpy.run_path("/tmp/script.py", run_name="__main__")
+"""
     assert run(script).json() == [45, 45, 45]
 
 
@@ -299,7 +303,9 @@ os.write(1, b"the end"); os._exit(3)
     assert finished.stderr == b"\xff\n" * 1000
 
 
-def test_a_slow_reader_loses_nothing(docker_engine: DockerEngine, make_spec: Spec, python_image: ImageReference) -> None:
+def test_a_slow_reader_loses_nothing(
+    docker_engine: DockerEngine, make_spec: Spec, python_image: ImageReference
+) -> None:
     received = bytearray()
 
     def slowly(data: bytes) -> None:
@@ -313,7 +319,9 @@ def test_a_slow_reader_loses_nothing(docker_engine: DockerEngine, make_spec: Spe
     assert received.endswith(b"end\n")
 
 
-def test_output_comes_while_the_run_goes_on(docker_engine: DockerEngine, make_spec: Spec, python_image: ImageReference) -> None:
+def test_output_comes_while_the_run_goes_on(
+    docker_engine: DockerEngine, make_spec: Spec, python_image: ImageReference
+) -> None:
     moments: list[float] = []
     code = "import time\nfor _ in range(3): print('tick', flush=True); time.sleep(0.4)"
     docker_engine.run(
@@ -324,7 +332,9 @@ def test_output_comes_while_the_run_goes_on(docker_engine: DockerEngine, make_sp
     assert moments[-1] - moments[0] > 0.5
 
 
-@pytest.mark.parametrize(("code", "expected"), [("pass", 0), ("raise SystemExit(42)", 42), ("import os; os.abort()", 134)])
+@pytest.mark.parametrize(
+    ("code", "expected"), [("pass", 0), ("raise SystemExit(42)", 42), ("import os; os.abort()", 134)]
+)
 def test_the_exit_code_is_the_programs(run: Run, code: str, expected: int) -> None:
     assert run(code).result.exit_code == expected
 
@@ -398,7 +408,7 @@ def test_an_image_that_the_engine_lacks_is_named(run: Run) -> None:
 
 
 def test_a_missing_input_or_output_folder_is_named(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nowhere is not there|nowhere cannot be mounted"):
+    with pytest.raises(UsageError, match="nowhere is not there"):
         run("pass", output=str(tmp_path / "nowhere"))
     gone = Mount(name="data", source=str(tmp_path / "gone"), digest=digest_from_hex("1" * 64))
     with pytest.raises(UsageError, match="gone cannot be mounted"):
@@ -409,7 +419,7 @@ INTERRUPTED = """
 import sys
 from pathlib import Path
 import msgspec
-from harness.engines.docker import DockerEngine
+from harness.engines.docker import DockerEngine, clean
 from harness.spec.run import RunSpec
 spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=RunSpec)
 def on_stdout(data):
@@ -435,7 +445,12 @@ def start_elsewhere(spec: RunSpec, folder: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
 def test_a_signal_removes_the_container_and_still_ends_the_harness(
-    number: signal.Signals, code: int, make_spec: Spec, python_image: ImageReference, client: docker.DockerClient, tmp_path: Path
+    number: signal.Signals,
+    code: int,
+    make_spec: Spec,
+    python_image: ImageReference,
+    client: docker.DockerClient,
+    tmp_path: Path,
 ) -> None:
     run_id = f"signal-{number}"
     sleep = "import time; print('up', flush=True); open('part', 'w'); time.sleep(120)"
@@ -478,8 +493,8 @@ def test_a_daemon_that_is_down_is_a_missing_prerequisite(monkeypatch: pytest.Mon
 def test_a_daemon_that_dies_during_a_run_is_said_in_one_sentence(
     private_daemon: Any, python_archive: Path, make_spec: Spec, import_image: Any
 ) -> None:
-    image = import_image(docker.DockerClient(base_url=private_daemon.address), python_archive, label="daemon-test")
-    spec = make_spec("import time; print('up', flush=True); time.sleep(20)", image=image)
+    image = import_image(private_daemon.client(), python_archive, label="daemon-test")
+    spec = make_spec("import time; print('up', flush=True); time.sleep(20)", image=image, run_id="daemon-test")
     engine = DockerEngine()
     with pytest.raises(ToolError, match="The Docker daemon went away during the run") as caught:
         engine.run(
@@ -488,3 +503,32 @@ def test_a_daemon_that_dies_during_a_run_is_said_in_one_sentence(
             on_stderr=lambda _: None,
         )
     assert "\n" not in caught.value.message
+    private_daemon.restart()
+    assert len(containers_of(private_daemon.client(), "daemon-test")) == 1
+    assert clean(dry_run=False) == ["container of run daemon-test", "image harness/engine-test:latest"]
+    assert containers_of(private_daemon.client(), "daemon-test") == []
+
+
+def test_clean_removes_what_is_ours_and_nothing_else(
+    private_daemon: Any, python_archive: Path, make_spec: Spec, import_image: Any, tmp_path: Path
+) -> None:
+    client = private_daemon.client()
+    client.api.import_image(src=str(python_archive), repository="someone/else", tag="1")
+    foreign = client.containers.create("someone/else:1", ["python3"], labels={"harness": "no", "other.run": "1"})
+    assert clean(dry_run=False) == []
+    image = import_image(client, python_archive, label="clean-test")
+    left = client.containers.create(image.config, ["python3"], labels={"harness.run": "left"})
+    wait = make_spec("import time; print('up', flush=True); time.sleep(60)", image=image, run_id="under-way")
+    live = start_elsewhere(wait, tmp_path)
+
+    assert clean(dry_run=True) == ["container of run left"]
+    assert left in client.containers.list(all=True)
+    assert clean(dry_run=False) == ["container of run left"]
+    assert left not in client.containers.list(all=True)
+    assert len(containers_of(client, "under-way")) == 1
+
+    live.terminate()
+    live.communicate(timeout=30)
+    assert clean(dry_run=False) == ["image harness/engine-test:latest"]
+    assert [image.tags for image in client.images.list()] == [["someone/else:1"]]
+    assert client.containers.list(all=True) == [foreign]

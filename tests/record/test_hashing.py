@@ -1,5 +1,7 @@
 import hashlib
+import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,6 +34,32 @@ def test_a_signature_keeps_floats_exact_and_lists_in_order() -> None:
     assert signature({"x": 0.1 + 0.2}) != signature({"x": 0.3})
     assert signature(["b", "a"]) != signature(["a", "b"])
     assert signature({"b": 1, "a": 2}) == signature({"a": 2, "b": 1})
+
+
+class FakeArray:
+    """As much of an array as is hashed, for where there is no NumPy."""
+
+    def __init__(self, name: str, shape: tuple[int, ...], data: bytes) -> None:
+        self.dtype = SimpleNamespace(str=name, kind=name[1])
+        self.shape = shape
+        self.data = data
+
+    def tobytes(self) -> bytes:
+        return self.data
+
+
+def test_type_shape_and_every_byte_of_an_array_count() -> None:
+    data = struct.pack("<4d", 1, 2, 3, 4)
+    arrays = [("<f8", (4,), data), (">f8", (4,), data), ("<f8", (2, 2), data), ("<f8", (4,), data[:-1] + b"\0")]
+    assert len({digest_of_array(FakeArray(*array)) for array in arrays}) == 4
+    header = b'{"dtype":"<f8","shape":[4]}\n'
+    assert digest_of_array(FakeArray("<f8", (4,), data)) == digest_of(header + data)
+
+
+@pytest.mark.parametrize("name", ["|O", "|V16", "<f16", "<c32", "<f12"])
+def test_elements_whose_bytes_are_not_their_value_are_refused(name: str) -> None:
+    with pytest.raises(TypeError, match="no exact digest"):
+        digest_of_array(FakeArray(name, (1,), b""))
 
 
 class TestArrays:

@@ -62,6 +62,24 @@ def test_a_published_run_has_its_name_and_nothing_else_is_left(results: Path) ->
     assert sorted(path.name for path in final.rglob("*")) == ["manifest.json", "t", "targets", "x.json"]
 
 
+def test_every_file_and_folder_is_on_the_disk_before_the_run_has_its_name(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunFolder.create(results, "a") as folder:
+        (folder.path / "models").mkdir()
+        (folder.path / "models" / "from-the-container.bin").write_bytes(b"x")
+        folder.write("manifest.json", b"{}")
+        synced: set[int] = set()
+
+        def fsync(descriptor: int) -> None:
+            if not folder.final.exists():
+                synced.add(os.fstat(descriptor).st_ino)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        final = folder.publish()
+    assert {path.stat().st_ino for path in (final, *final.rglob("*"))} == synced
+
+
 def test_a_run_that_fails_leaves_nothing(results: Path) -> None:
     def fail() -> None:
         with RunFolder.create(results, "a") as folder:

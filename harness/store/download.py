@@ -58,7 +58,7 @@ class Downloader:
                 failures.append((redact(address), error.message, False))
             except IntegrityError:
                 failures.append((redact(address), "other bytes than the lock names", True))
-        return failures or [("", "no place is known that has it", False)]
+        return failures or [("", "", False)]
 
     @contextmanager
     def _partial(self, digest: Digest) -> Iterator[BinaryIO | None]:

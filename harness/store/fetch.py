@@ -165,7 +165,8 @@ def _addresses(
 
 def _failure(failed: Sequence[Artifact], failures: Mapping[Digest, Failures]) -> HarnessError:
     first = failed[0]
-    tried = "; ".join(f"{place}: {reason}" if place else reason for place, reason, _ in failures[first.digest])
+    places = [f"{place}: {reason}" for place, reason, _ in failures[first.digest] if place]
+    tried = "; ".join(places) or "no place is known that has it"
     more = f", nor could {len(failed) - 1} more" if len(failed) > 1 else ""
     message = f"{first.filename} ({first.digest}) could not be fetched from anywhere{more}: {tried}"
     if isinstance(first, DebianFile):

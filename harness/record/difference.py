@@ -15,6 +15,7 @@ from harness.record.verdicts import Verdict
 
 SCHEMA = "harness.diff-prev/1"
 NO_PREVIOUS = "no earlier run of this cell"
+_DERIVED = {"metrics", "feature_importances"}
 _NOT_COMPARED = ("schema", "run_id", "attempt_id", "created_at", "host")
 
 
@@ -107,8 +108,9 @@ def comparable_parts(snapshot: Snapshot) -> dict[str, Any]:
 def severity_of(comparison: CellComparison) -> tuple[Severity, str]:
     """How much one cell's difference matters, and why.
 
-    critical: the same comparison group gave other bits. major: the group changed, and predictions or model with it.
-    minor: the group changed; predictions and model did not. none: the same bits, or nothing to compare with.
+    critical: the same comparison group gave other bits. major: the group changed, and with it predictions, models or a
+    script's files. minor: the group changed, and no output or only what is derived from predictions and models did.
+    none: the same bits, or nothing to compare with.
     """
     match comparison.verdict:
         case Verdict.UNVERIFIED:
@@ -122,12 +124,10 @@ def severity_of(comparison: CellComparison) -> tuple[Severity, str]:
                 f"same comparison group, other bits in {_listed(comparison.changed_outputs)}{silent}",
             )
         case Verdict.INCOMPARABLE:
-            keys = _listed(comparison.changed_keys)
-            if comparison.verdict is Verdict.INCOMPARABLE and {"predictions", "model"} & set(
-                comparison.changed_outputs
-            ):
-                return Severity.MAJOR, f"{keys} changed, and with it {_listed(comparison.changed_outputs)}"
-            return Severity.MINOR, f"{keys} changed, predictions and model did not"
+            keys, outputs = _listed(comparison.changed_keys), _listed(comparison.changed_outputs)
+            if set(comparison.changed_outputs) - _DERIVED:
+                return Severity.MAJOR, f"{keys} changed, and with it {outputs}"
+            return Severity.MINOR, f"{keys} changed, and of the outputs {outputs}"
 
 
 def _family(cell: Cell, stored: StoredCell | None) -> FamilyDifference:

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from harness.record.archive import Archive
-from harness.record.compare import SILENT_CHANGE
-from harness.record.difference import Difference, Severity, comparable_parts, diff_prev
+from harness.record.compare import SILENT_CHANGE, compare_cells
+from harness.record.difference import Difference, Severity, comparable_parts, diff_prev, severity_of
 from harness.record.jsonfile import pretty_json
 
 Reader = Callable[[Path, str | None], dict[str, Any]]
@@ -92,6 +92,27 @@ def test_a_changed_group_with_the_same_numbers_is_minor(pair: Callable[..., dict
     assert (found["severity"], found["comparable"]) == ("minor", False)
     assert found["changed_keys"] == ["probe_signature"]
     assert found["outputs_changed"] == {}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "severity"),
+    [
+        ((), "minor"),
+        (("metrics",), "minor"),
+        (("feature_importances", "metrics"), "minor"),
+        (("metrics", "predictions"), "major"),
+        (("model",), "major"),
+        (("outputs/weights.bin",), "major"),
+    ],
+)
+def test_what_moved_with_the_group_decides_how_much_it_matters(
+    scene: Any, outputs: tuple[str, ...], severity: str
+) -> None:
+    comparison = compare_cells(scene.cells()[0], scene.but(probe="another").cells()[0])
+    found, reason = severity_of(msgspec.structs.replace(comparison, changed_outputs=outputs))
+    assert found.value == severity
+    assert reason.startswith("probe_signature changed, and ")
+    assert reason.endswith(", ".join(outputs) or "nothing")
 
 
 def test_a_change_of_one_family_is_said_of_that_family(pair: Callable[..., dict[str, Any]]) -> None:

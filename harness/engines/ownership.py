@@ -1,6 +1,7 @@
 """Whose files are under a folder: the run's user must be able to write them, and the caller gets them back."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,9 +41,13 @@ def check_writable(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise UsageError(f"The output folder {folder} is not there")
-    read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
-    if read_only or not os.access(folder, os.W_OK | os.X_OK):
-        raise PrerequisiteError(f"The output folder {folder} cannot be written", hint="Choose another output folder.")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PrerequisiteError(
+            f"The output folder {folder} cannot be written: {error.strerror}", hint="Choose another output folder."
+        ) from error
 
 
 def _give(folder: Path, user: tuple[int, int]) -> None:

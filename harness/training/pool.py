@@ -11,7 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from types import TracebackType
@@ -83,8 +83,6 @@ class Pool:
         self._running: list[Running[Any]] = []
 
     def __enter__(self) -> Self:
-        from multiprocessing import forkserver
-
         folder = tempfile.gettempdir()
         if len(folder) > _LONGEST_SOCKET_FOLDER:
             raise PrerequisiteError(
@@ -99,6 +97,7 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+        _end_server()
 
     def _end(self) -> None:
         for running in self._running:
@@ -121,8 +120,8 @@ class Pool:
         self._running.append(running)
         return running
 
-    def run(self, jobs: Sequence[Job[T]], done: Callable[[Job[T]], None] = lambda _: None) -> list[T]:
-        """The results of all jobs, in the jobs' order; `done` is told of each when it ends.
+    def run(self, jobs: Sequence[Job[T]], done: Callable[[T], None] = lambda _: None) -> list[T]:
+        """The results of all jobs, in the jobs' order; `done` is told each as it comes.
 
         Raises:
             HarnessError: of the first job that failed; the others have been ended.
@@ -133,7 +132,7 @@ class Pool:
             self._end()
             raise
 
-    def _run(self, jobs: Sequence[Job[T]], done: Callable[[Job[T]], None]) -> list[T]:
+    def _run(self, jobs: Sequence[Job[T]], done: Callable[[T], None]) -> list[T]:
         order = sorted(range(len(jobs)), key=lambda index: (-jobs[index].cost, index))
         results: dict[int, T] = {}
         active: dict[Connection, tuple[int, Running[T]]] = {}
@@ -146,7 +145,7 @@ class Pool:
                 index, running = active.pop(ready)  # type: ignore[call-overload]
                 self._running.remove(running)
                 results[index] = running.result()
-                done(running.job)
+                done(results[index])
         return [results[index] for index in range(len(jobs))]
 
 
@@ -180,6 +179,15 @@ def _ended(name: str, exit_code: int | None) -> ToolError:
     if exit_code == -signal.SIGKILL:
         hint = "Most often memory ran out: run fewer workers, or give the run more memory."
     return ToolError(f"{name} {reason}", hint=hint)
+
+
+def _end_server() -> None:
+    """End the process that jobs are forked from, at once: it may still be importing, and nobody waits for it."""
+    server: Any = forkserver._forkserver
+    pid: int | None = server._forkserver_pid
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+        server._stop()
 
 
 def cores() -> int:

@@ -1,10 +1,12 @@
 """A whole training run: panel, features, cohorts, fits, outputs."""
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 
@@ -101,14 +103,10 @@ def train(task: TrainingTask, data: Path, output: Path, events: Events) -> Train
     with ExitStack() as stack:
         pool = stack.enter_context(Pool(plan.workers, ["harness.strict.bootstrap", *preload, *_OWN_MODULES]))
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix=".scratch-", dir=output)))
-        examined = pool.start(_examination(plan))
         cohorts = _prepare(plan, data / task.panel, scratch, events)
         prepared = time.perf_counter()
-        findings = examined.result()
-        _tell(findings, events)
-        write_atomically(output / ENVIRONMENT, pretty_json(findings.captured))
         fits = [fit for cohort in cohorts for fit in _fits(plan, cohort, output)]
-        results = _run(plan, fits, pool, events)
+        findings, results = _run(plan, fits, pool, output, events)
         fitted = time.perf_counter()
         written = _write(plan, cohorts, list(zip(fits, results, strict=True)), findings, output, events)
     timings = {"prepare": prepared - begin, "fits": fitted - prepared, "outputs": time.perf_counter() - fitted}
@@ -143,7 +141,7 @@ def _examination(plan: Plan) -> Job[Findings]:
         strict=plan.strict,
         gpu_trees=plan.gpu_trees,
     )
-    return Job(name="Looking at the environment", work=examine, payload=payload)
+    return Job(name="Looking at the environment", work=examine, payload=payload, cost=math.inf)
 
 
 def _prepare(plan: Plan, panel_file: Path, scratch: Path, events: Events) -> list[Cohort]:
@@ -206,18 +204,29 @@ def _fit(plan: Plan, cohort: Cohort, family: Family, fold: int, output: Path) ->
     return Fit(cohort, family, fold, task)
 
 
-def _run(plan: Plan, fits: Sequence[Fit], pool: Pool, events: Events) -> list[FitResult]:
-    """All fits, target by target unless targets may run side by side."""
+def _run(plan: Plan, fits: Sequence[Fit], pool: Pool, output: Path, events: Events) -> tuple[Findings, list[FitResult]]:
+    """All fits, target by target unless targets may run side by side; the look at the environment starts first."""
     events.stage("fits", len(fits))
+
+    def done(result: Any) -> None:
+        if isinstance(result, Findings):
+            _tell(result, events)
+            write_atomically(output / ENVIRONMENT, pretty_json(result.captured))
+        else:
+            events.advance("fits")
+
     parallel = plan.task.experiment.multi_target.parallel_targets
     groups = [list(plan.targets)] if parallel else [[target] for target in plan.targets]
-    results: dict[int, FitResult] = {}
-    for group in groups:
-        chosen = [number for number, fit in enumerate(fits) if fit.cohort.target in group]
-        jobs = [_job(fits[number]) for number in chosen]
-        answers = pool.run(jobs, lambda _: events.advance("fits"))
-        results |= dict(zip(chosen, answers, strict=True))
-    return [results[number] for number in range(len(fits))]
+    order = [number for group in groups for number, fit in enumerate(fits) if fit.cohort.target in group]
+    sizes = [sum(fit.cohort.target in group for fit in fits) for group in groups]
+    sizes[0] += 1
+    jobs: list[Job[Any]] = [_examination(plan), *(_job(fits[number]) for number in order)]
+    answers: list[Any] = []
+    for size in sizes:
+        answers += pool.run(jobs[len(answers) : len(answers) + size], done)
+    findings, *results = answers
+    by_number = dict(zip(order, results, strict=True))
+    return findings, [by_number[number] for number in range(len(fits))]
 
 
 def _job(fit: Fit) -> Job[FitResult]:

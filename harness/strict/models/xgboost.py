@@ -24,9 +24,9 @@ _NAMES = (
     "grow_policy", "huber_slope", "interaction_constraints", "lambda", "max_bin", "max_cached_hist_node",
     "max_cat_threshold", "max_cat_to_onehot", "max_delta_step", "max_depth", "max_leaves", "min_child_weight",
     "monotone_constraints", "normalize_type", "nthread", "num_boost_round", "num_parallel_tree", "objective",
-    "one_drop", "process_type", "quantile_alpha", "rate_drop", "refresh_leaf", "sample_type",
-    "sampling_method", "scale_pos_weight", "seed", "seed_per_iteration", "skip_drop", "subsample", "top_k", "tree_method", "tweedie_variance_power", "updater",
-    "validate_parameters", "verbosity",
+    "one_drop", "process_type", "quantile_alpha", "rate_drop", "refresh_leaf", "sample_type", "sampling_method",
+    "scale_pos_weight", "seed", "seed_per_iteration", "skip_drop", "subsample", "top_k", "tree_method",
+    "tweedie_variance_power", "updater", "validate_parameters", "verbosity",
 )  # fmt: skip
 _ALIASES = {
     **{name: name for name in _NAMES},

@@ -145,18 +145,14 @@ def test_a_file_that_record_does_not_vouch_for_is_refused(record: str, problem: 
 
 
 def test_content_that_is_not_what_record_says_is_refused_when_it_is_read(tmp_path: Path) -> None:
-    rows = record_row("evil/x", b"other") + record_row("evil-1.0.dist-info/METADATA", METADATA)
-    rows += record_row("evil-1.0.dist-info/WHEEL", ABOUT) + RECORD
-    entries = read(wheel("evil", {"evil/x": b"these"}, record=rows), tmp_path)
+    entries = read(wheel("evil", {"evil/x": b"these"}, recorded={"evil/x": b"other"}), tmp_path)
     with pytest.raises(IntegrityError, match="evil/x is not what the wheel's RECORD says"):
         text(entries[f"{SITE}/evil/x"])
 
 
 def test_a_member_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path) -> None:
     zeros = bytes(1_000_000)
-    rows = record_row("evil/x", zeros[:10]) + record_row("evil-1.0.dist-info/METADATA", METADATA)
-    rows += record_row("evil-1.0.dist-info/WHEEL", ABOUT) + RECORD
-    data = bytearray(wheel("evil", {"evil/x": zeros}, record=rows))
+    data = bytearray(wheel("evil", {"evil/x": zeros}, recorded={"evil/x": zeros[:10]}))
     while (place := data.find(len(zeros).to_bytes(4, "little"))) != -1:
         data[place : place + 4] = (10).to_bytes(4, "little")
     entries = read(bytes(data), tmp_path)

@@ -1,0 +1,345 @@
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+from image_packages import Checkout, deb, member, wheel
+
+from harness.errors import IntegrityError, OutdatedLockError, PrerequisiteError, UsageError
+from harness.images import build as build_module
+from harness.images.assembly import ClosedError
+from harness.images.build import build, open_image
+from harness.locking.imagelock import SCHEMA, ImageLock
+from harness.locking.lockfile import read_lock, write_lock
+from harness.spec.digest import Digest
+from harness.store.fetch import fetch
+from harness.store.progress import SILENT
+from harness.store.store import Store
+
+# What the layers of these tests' image are. They rest on this room's formats and on the text of installer's scripts: if
+# one of them changes, so does every committed image.lock, and the builder's format must be raised.
+LAYERS = {
+    "debian": "sha256:25ec7870d3cec1b9ecdee5ef84bcf309b110d557fea3e163fc488738355ce0a4",
+    "wheel:large": "sha256:e911b081ecb74838f773fc47a8824d5680f360d8d5e5684d5d6923195cff0bcc",
+    "wheels": "sha256:c871487811c3ef38a162548248997cb355a82875ac97b4c8e0f7ef7ed77085f6",
+    "configuration": "sha256:d1fa704feffa936a3a309292905544aa8623775444f83935cda1e189f30f277e",
+}
+
+HERE = Path(__file__).parent
+SCRIPT = f"""\
+import sys
+sys.path[:0] = [{str(HERE)!r}, {str(HERE.parents[1])!r}]
+from pathlib import Path
+from image_packages import Checkout, wheel
+from harness.images.build import build
+from harness.store.store import Store
+"""
+FILES = {"small/b.py": b"2", "small/a.py": b"1"}
+
+Alter = Callable[[Store, Digest], None]
+
+
+def make(checkout: Checkout) -> ImageLock:
+    return build("tiny", root=checkout.root, store=checkout.store, update=True)
+
+
+def rebuild(checkout: Checkout) -> ImageLock:
+    return build("tiny", root=checkout.root, store=checkout.store)
+
+
+def call(checkout: Checkout) -> str:
+    """What another process runs to build the image."""
+    return f"build('tiny', root=Path({str(checkout.root)!r}), store=Store(Path({str(checkout.store.home)!r})))"
+
+
+def layer_files(store: Store) -> set[Path]:
+    return {path for path in (store.home / "objects").rglob("*") if path.is_file()}
+
+
+def test_layers_are_cut_by_origin_and_are_these_bytes(checkout: Checkout) -> None:
+    lock = make(checkout)
+    assert {layer.name: layer.digest for layer in lock.layers} == LAYERS
+    assert [layer.name for layer in lock.layers] == list(LAYERS)
+    for layer in lock.layers:
+        assert checkout.store.verified_path(layer.digest).stat().st_size == layer.size
+    assert read_lock(checkout.folder / "image.lock", ImageLock, schema=SCHEMA) == lock
+    assert rebuild(checkout) == lock
+
+
+@pytest.mark.parametrize(("umask", "zone"), [(0o077, "Asia/Kathmandu"), (0o000, "America/Caracas")])
+def test_surroundings_and_the_order_of_files_do_not_count(
+    umask: int, zone: str, checkout: Checkout, tmp_path: Path
+) -> None:
+    checkout.wheels["small"] = wheel("small", FILES)
+    expected = make(checkout.write())
+    home = tmp_path / "home"
+    home.mkdir()
+    script = SCRIPT + (
+        "checkout = Checkout(Path('checkout').absolute(), Store(Path('store').absolute()))\n"
+        f"checkout.wheels['small'] = wheel('small', {FILES!r}, order=-1)\n"
+        "print(build('tiny', root=checkout.write().root, store=checkout.store, update=True).manifest)\n"
+    )
+    printed = subprocess.check_output(
+        [sys.executable, "-c", script],
+        cwd=home,
+        umask=umask,
+        env={"PATH": "/usr/bin:/bin", "TZ": zone, "HOME": str(home), "LANG": "tr_TR.UTF-8", "PYTHONHASHSEED": "7"},
+    )
+    assert printed.decode().strip() == expected.manifest
+
+
+def test_another_input_is_another_image(checkout: Checkout) -> None:
+    first = make(checkout)
+    checkout.wheels["small"] = wheel("small", {"small/__init__.py": b"1"})
+    second = make(checkout.write())
+    assert first.manifest != second.manifest
+    differing = [one.name for one, two in zip(first.layers, second.layers, strict=True) if one != two]
+    assert differing == ["wheels"]
+
+
+def test_with_nothing_changed_nothing_is_done(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = make(checkout)
+    before = {path: path.stat().st_mtime_ns for path in checkout.root.rglob("*")}
+
+    def never(*_: object) -> None:
+        raise AssertionError("planned again")
+
+    monkeypatch.setattr(build_module, "_plan", never)
+    started = time.perf_counter()
+    assert rebuild(checkout) == lock
+    assert time.perf_counter() - started < 0.3
+    assert before == {path: path.stat().st_mtime_ns for path in checkout.root.rglob("*")}
+
+
+def test_only_what_is_missing_is_made(checkout: Checkout) -> None:
+    lock = make(checkout)
+    kept = checkout.store.path(lock.layers[0].digest)
+    before = kept.stat().st_mtime_ns
+    checkout.store.path(lock.layers[1].digest).unlink()
+    assert rebuild(checkout) == lock
+    assert checkout.store.verified_path(lock.layers[1].digest)
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_an_image_without_a_lock_is_refused_until_one_is_asked_for(checkout: Checkout) -> None:
+    with pytest.raises(UsageError, match=r"no .*image\.lock.*\n.*--update"):
+        rebuild(checkout)
+    assert not (checkout.folder / "image.lock").exists()
+
+
+def test_an_unknown_image_is_refused_with_those_there_are(checkout: Checkout) -> None:
+    with pytest.raises(UsageError, match="tiny"):
+        build("other", root=checkout.root, store=checkout.store)
+
+
+def test_a_build_that_misses_its_lock_names_layer_and_file(checkout: Checkout) -> None:
+    make(checkout)
+    checkout.wheels["small"] = wheel("small", {"small/__init__.py": b"changed\n"})
+    checkout.write()
+    with pytest.raises(IntegrityError, match=r"layer wheels is sha256:.*: /usr/local/bin is missing") as caught:
+        rebuild(checkout)
+    assert caught.value.exit_code == 4
+    assert "--update" in (caught.value.hint or "")
+
+
+def test_a_lock_whose_layer_is_another_is_missed_even_with_equal_inputs(checkout: Checkout) -> None:
+    lock = make(checkout)
+    wrong = msgspec.structs.replace(lock.layers[0], digest=lock.layers[1].digest)
+    write_lock(checkout.folder / "image.lock", msgspec.structs.replace(lock, layers=(wrong, *lock.layers[1:])))
+    with pytest.raises(IntegrityError, match="contradicts itself"):
+        rebuild(checkout)
+
+
+def test_a_lock_of_another_builder_is_missed(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(checkout)
+    monkeypatch.setattr(build_module, "FORMAT", 2)
+    with pytest.raises(IntegrityError, match="its layers are alike, but its config is"):
+        rebuild(checkout)
+    with (
+        pytest.raises(OutdatedLockError, match="the builder's format"),
+        open_image("tiny", root=checkout.root, store=checkout.store),
+    ):
+        pass
+
+
+def test_an_image_older_than_its_inputs_is_not_opened(checkout: Checkout) -> None:
+    make(checkout)
+    checkout.wheels["small"] = wheel("small", {"small/__init__.py": b"2"})
+    checkout.write()
+    with (
+        pytest.raises(OutdatedLockError, match=r"python\.txt changed") as caught,
+        open_image("tiny", root=checkout.root, store=checkout.store),
+    ):
+        pass
+    assert caught.value.exit_code == 1
+
+
+def test_a_hostile_package_leaves_no_lock_and_no_layer(checkout: Checkout) -> None:
+    checkout.debs["evil"] = deb("evil", [member("./../x")])
+    before = layer_files(checkout.write().store)
+    with pytest.raises(IntegrityError, match=r"evil 1\.0: the member '\./\.\./x' leads out of the image"):
+        make(checkout)
+    assert not (checkout.folder / "image.lock").exists()
+    assert layer_files(checkout.store) == before
+
+
+def test_a_wheel_that_lies_in_record_stops_the_build(checkout: Checkout) -> None:
+    honest = {"small/__init__.py": b"good"}
+    checkout.wheels["small"] = wheel("small", {"small/__init__.py": b"evil"}, recorded=honest)
+    with pytest.raises(IntegrityError, match=r"small/__init__\.py is not what the wheel's RECORD says"):
+        make(checkout.write())
+    assert not (checkout.folder / "image.lock").exists()
+
+
+def test_packages_that_disagree_about_a_path_are_refused(checkout: Checkout) -> None:
+    checkout.debs["rival"] = deb("rival", [member("./bin/sh", b"other")])
+    with pytest.raises(IntegrityError, match="base and rival both have /usr/bin/sh"):
+        make(checkout.write())
+
+
+def test_a_missing_artifact_is_named(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(checkout)
+    for path in layer_files(checkout.store):
+        path.unlink()
+    for name in ("UV_FIND_LINKS", "PIP_FIND_LINKS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("harness.store.fetch.fetch", partial(fetch, delay=0.0))
+    monkeypatch.setattr("harness.store.fetch.find_wheels", lambda wheels, _: ({}, {}))
+    monkeypatch.setattr("harness.store.fetch.debian_mirrors", lambda *_: [])
+    monkeypatch.setattr("harness.store.fetch.SNAPSHOT_ARCHIVE", "http://127.0.0.1:1")
+    with pytest.raises((PrerequisiteError, IntegrityError), match=r"base_1\.0_amd64\.deb|small|large"):
+        rebuild(checkout)
+
+
+def test_a_damaged_artifact_is_set_aside_and_fetched_again(
+    checkout: Checkout, alter: Alter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = make(checkout)
+    links = tmp_path / "links"
+    links.mkdir()
+    for name, data in checkout.wheels.items():
+        (links / f"{name}-1.0-py3-none-any.whl").write_bytes(data)
+    monkeypatch.setenv("UV_FIND_LINKS", str(links))
+    alter(checkout.store, checkout.store.put_bytes(checkout.wheels["large"]))
+    checkout.store.path(lock.layers[1].digest).unlink()
+    assert rebuild(checkout) == lock
+    assert len(list((checkout.store.home / "quarantine").iterdir())) == 1
+
+
+def test_a_damaged_layer_is_set_aside_and_made_again(checkout: Checkout, alter: Alter) -> None:
+    lock = make(checkout)
+    alter(checkout.store, lock.layers[2].digest)
+    with open_image("tiny", root=checkout.root, store=checkout.store) as image:
+        path = image.blob(lock.layers[2].digest)
+    assert checkout.store.verified_path(lock.layers[2].digest) == path
+    assert len(list((checkout.store.home / "quarantine").iterdir())) == 1
+
+
+def test_an_opened_image_makes_its_layers_when_they_are_asked_for(checkout: Checkout) -> None:
+    lock = make(checkout)
+    for layer in lock.layers:
+        checkout.store.path(layer.digest).unlink()
+    with open_image("tiny", root=checkout.root, store=checkout.store) as image:
+        assert not any(checkout.store.has(layer.digest) for layer in lock.layers)
+        threads = [threading.Thread(target=image.blob, args=(layer.digest,)) for layer in lock.layers * 2]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(checkout.store.verified_path(layer.digest) for layer in lock.layers)
+        assert image.blob(lock.manifest).read_bytes() == image.manifest_bytes
+        assert image.blob(lock.config).read_bytes() == image.config_bytes
+        assert image.failure() is None
+        with pytest.raises(KeyError):
+            image.blob(checkout.store.put_bytes(b"other"))
+
+
+def test_a_layer_that_cannot_be_made_says_why_to_all_who_wait(checkout: Checkout) -> None:
+    lock = make(checkout)
+    for layer in lock.layers:
+        checkout.store.path(layer.digest).unlink()
+    damaged = checkout.store.path(checkout.store.put_bytes(checkout.debs["base"]))
+    with open_image("tiny", root=checkout.root, store=checkout.store) as image:
+        damaged.unlink()
+        image._assembly._plan = lambda: build_module.__dict__["no such thing"]  # type: ignore[attr-defined]
+        for layer in lock.layers:
+            with pytest.raises(KeyError, match="no such thing"):
+                image.blob(layer.digest)
+        assert isinstance(image.failure(), KeyError)
+
+
+def test_closing_stops_what_is_being_made(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = make(checkout)
+    for layer in lock.layers:
+        checkout.store.path(layer.digest).unlink()
+    monkeypatch.setattr("harness.images.assembly.layer_chunks", lambda _: iter(lambda: b"x" * 1000, None))
+    with open_image("tiny", root=checkout.root, store=checkout.store) as image:
+
+        def wait() -> None:
+            with pytest.raises(ClosedError):
+                image.blob(lock.layers[0].digest)
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        time.sleep(0.1)
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert not any(checkout.store.has(layer.digest) for layer in lock.layers)
+    assert list(checkout.store.temporary.iterdir()) == []
+
+
+def test_two_builds_at_once_make_one_image(checkout: Checkout) -> None:
+    lock = make(checkout)
+    for layer in lock.layers:
+        checkout.store.path(layer.digest).unlink()
+    script = SCRIPT + f"print({call(checkout)}.manifest)"
+    builds = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) for _ in range(2)]
+    assert [process.communicate(timeout=60)[0].decode().strip() for process in builds] == [lock.manifest] * 2
+    assert all(checkout.store.verified_path(layer.digest) for layer in lock.layers)
+
+
+def test_a_killed_build_leaves_no_half_layer_and_the_next_one_works(checkout: Checkout) -> None:
+    lock = make(checkout)
+    for layer in lock.layers:
+        checkout.store.path(layer.digest).unlink()
+    script = SCRIPT + (
+        "import os, harness.images.assembly as assembly\n"
+        "def endless(_):\n"
+        "    yield b'x' * 5000\n"
+        "    os.write(1, b'writing\\n')\n"
+        "    while True:\n        yield b'x' * 1000\n"
+        "assembly.layer_chunks = endless\n"
+        f"{call(checkout)}"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"writing\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert not any(checkout.store.has(layer.digest) for layer in lock.layers)
+    again = Checkout.__new__(Checkout)
+    again.root, again.store = checkout.root, Store(checkout.store.home)
+    assert list(again.store.temporary.iterdir()) == []
+    assert rebuild(again) == lock
+
+
+def test_too_many_layers_are_refused(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.images.plan.MAX_LAYERS", 3)
+    with pytest.raises(UsageError, match=r"4 layers.*\n.*large_wheel"):
+        make(checkout)
+
+
+def test_notes_say_what_is_done(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(checkout)
+    notes: list[str] = []
+    monkeypatch.setattr(SILENT, "note", notes.append)
+    checkout.spec += "postinst: {base: nothing to do}\n"
+    rebuild(checkout.write())  # another spec, but the same image
+    assert len(notes) == 1
+    assert notes[0].startswith("spec changed")

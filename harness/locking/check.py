@@ -72,8 +72,13 @@ def _check_requirements(root: Path) -> list[Problem]:
     problems = []
     for wanted in requirement_sets(root):
         path = root / "lockfiles" / wanted.filename
+        bound = root / "lockfiles" / wanted.bound_by if wanted.bound_by else None
         if not path.exists():
             problems.append(_missing(root, path, "harness lock"))
+        elif bound is not None and not bound.exists():
+            problems.append(
+                Problem(_shown(root, path), f"is bound by {bound.name}, which is not there", "harness lock")
+            )
         elif read_requirements(path)[0] != inputs_of(root, wanted):
             origin = f"pyproject.toml or {wanted.bound_by}" if wanted.bound_by else "pyproject.toml"
             problems.append(Problem(_shown(root, path), f"was made from another {origin}", "harness lock"))

@@ -205,7 +205,9 @@ class Store:
         """
         if _LOCK_NAME.match(name) is None:
             raise ValueError(f"{name!r} is not a name for a lock")
-        with self.explaining(), (self.home / "locks" / name).open("ab") as file:
+        with self.explaining():
+            file = (self.home / "locks" / name).open("ab")
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

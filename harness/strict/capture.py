@@ -181,7 +181,7 @@ def _cpu() -> dict[str, Any]:
 
 def instruction_sets(flags: Iterable[str]) -> list[str]:
     """The CPU flags that numeric libraries choose kernels by, sorted."""
-    pattern = r"sse4_2|avx\w*|fma4?|f16c|amx\w*|bmi[12]|asimd\w*|sve\w*|sme\w*|bf16|i8mm|fphp"
+    pattern = r"sse4_2|avx\w*|fma4?|f16c|amx\w*|bmi[12]|asimd\w*|sve\w*|sme2?|bf16|i8mm|fphp"
     return sorted(flag for flag in flags if re.fullmatch(pattern, flag))
 
 

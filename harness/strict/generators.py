@@ -13,9 +13,9 @@ def seed_python(seed: int) -> None:
     random.seed(seed)
 
 
-def seed_numpy(numpy: Any, seed: int) -> None:
-    """Seed NumPy's global generator (`seed` is below 2**32)."""
-    numpy.random.seed(seed)
+def seed_numpy(numpy_random: Any, seed: int) -> None:
+    """Seed the global generator of `numpy.random` (`seed` is below 2**32)."""
+    numpy_random.seed(seed)
 
 
 def seed_torch(torch: Any, seed: int) -> None:

@@ -55,7 +55,7 @@ def install() -> None:
                 atexit.register(_record, os.getpid())
             _forget_harness()
     except HarnessError as error:
-        _stop(str(error))
+        _stop(str(error), error.exit_code)
 
 
 def base_seed(environ: Mapping[str, str]) -> int:
@@ -76,7 +76,7 @@ def _seed_script(seed: int, *, strict: bool) -> None:
     def numpy_random(module: ModuleType) -> None:
         if strict:
             generators.make_unseeded_numpy_repeat(module, seeds["now"])
-        generators.seed_numpy(sys.modules["numpy"], seeds["now"])
+        generators.seed_numpy(module, seeds["now"])
 
     def torch(module: ModuleType) -> None:
         if strict:
@@ -112,7 +112,7 @@ def _seed_children(module: Any, seeds: dict[str, int], *, strict: bool) -> None:
         if "numpy.random" in sys.modules:
             if strict:
                 generators.make_unseeded_numpy_repeat(sys.modules["numpy.random"], seed)
-            generators.seed_numpy(sys.modules["numpy"], seed)
+            generators.seed_numpy(sys.modules["numpy.random"], seed)
         if "torch" in sys.modules:
             generators.seed_torch(sys.modules["torch"], seed)
         return original(self, *arguments, **keywords)
@@ -125,7 +125,7 @@ def _verify(module: ModuleType) -> None:
         with _OwnImports():
             importlib.import_module("harness.strict.verify").verify_settings([module.__name__])
     except HarnessError as error:
-        _stop(str(error))
+        _stop(str(error), error.exit_code)
 
 
 def _record(pid: int) -> None:
@@ -143,27 +143,34 @@ def _record(pid: int) -> None:
 
 
 class _OwnImports:
-    """Within it `harness` means this package, whatever the user's program calls by that name."""
+    """Within it modules are found as when the process began: `harness` is this package, `json` is Python's."""
 
     def __enter__(self) -> None:
-        self._theirs = {name: sys.modules.pop(name) for name in _harness_modules()}
-        sys.path.insert(0, _CODE)
+        # Where nothing was put aside (in the trainer), the modules called harness are this package's already.
+        self._theirs, self._path = _take_harness() if _OURS else None, sys.path[:]
+        sys.modules.update(_OURS)
+        sys.path[:] = [_CODE, *_PATH]
 
     def __exit__(self, *_: object) -> None:
-        sys.path.remove(_CODE)
-        for name in _harness_modules():
-            del sys.modules[name]
-        sys.modules.update(self._theirs)
+        if self._theirs is not None:
+            _OURS.update(_take_harness())
+            sys.modules.update(self._theirs)
+        sys.path[:] = self._path
 
 
-def _harness_modules() -> list[str]:
-    return [name for name in sys.modules if name == "harness" or name.startswith("harness.")]
+# This package's modules and the search path as the process began: the script's own folder is not on it yet.
+_OURS: dict[str, ModuleType] = {}
+_PATH = sys.path[:]
 
 
 def _forget_harness() -> None:
     """Leave the name `harness` to the user's own package of that name, should there be one."""
-    for name in _harness_modules():
-        del sys.modules[name]
+    _OURS.update(_take_harness())
+
+
+def _take_harness() -> dict[str, ModuleType]:
+    names = [name for name in sys.modules if name == "harness" or name.startswith("harness.")]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def _chain_shadowed_sitecustomize() -> None:
@@ -179,7 +186,7 @@ def _chain_shadowed_sitecustomize() -> None:
             sys.stderr.write(f"harness: {spec.origin} failed: {error!r}\n")
 
 
-def _stop(message: str) -> None:
+def _stop(message: str, code: int = ExitCode.INTEGRITY) -> None:
     sys.stderr.write(f"harness: {message}\n")
     sys.stderr.flush()
-    os._exit(ExitCode.INTEGRITY)
+    os._exit(code)

@@ -56,8 +56,8 @@ def _heavy_tailed(count: int, stream: int) -> "array.array[float]":
 
 
 def _python() -> Kernels:
-    moderate = [8 * value - 4 for value in _uniform(512, 1)]
-    positive = [value + 2.0**-60 for value in _uniform(512, 2)]
+    moderate = [8 * value - 4 for value in _uniform(2048, 1)]
+    positive = [value + 2.0**-60 for value in _uniform(2048, 2)]
     for name in ("exp", "sin", "cos", "tan", "tanh", "atan", "expm1", "erf"):
         function: Callable[[float], float] = getattr(math, name)
         yield name, array.array("d", map(function, moderate)).tobytes()

@@ -100,7 +100,7 @@ _WAITING: set[str] = set()
 
 def _seed_numpy(module: ModuleType) -> None:
     _WAITING.discard(module.__name__)
-    generators.seed_numpy(sys.modules["numpy"], _SEEDS["now"])
+    generators.seed_numpy(module, _SEEDS["now"])
 
 
 def _seed_torch(module: ModuleType) -> None:

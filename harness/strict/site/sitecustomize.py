@@ -10,5 +10,5 @@ try:
 except BaseException as error:
     sys.stderr.write(f"harness: {error}\n")
     sys.stderr.flush()
-    if os.environ.get("REPRO_MODE") == "strict":
-        os._exit(4)
+    if os.environ.get("REPRO_MODE", "best_effort") != "best_effort":
+        os._exit(getattr(error, "exit_code", 4))

@@ -1,0 +1,182 @@
+import importlib.util
+import json
+
+import pytest
+
+from harness.errors import UsageError
+from harness.strict.hook import base_seed
+
+numpy_only = pytest.mark.skipif(importlib.util.find_spec("numpy") is None, reason="NumPy is not installed here")
+torch_only = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed here")
+
+DRAW = """
+import random, tempfile
+print(random.random(), random.Random().random(), random.Random().random(), {"a", "b", "c"})
+"""
+
+
+def test_a_script_that_seeds_nothing_repeats_and_another_seed_changes_it(script):
+    first, second, other = script(DRAW), script(DRAW), script(DRAW, seed=7)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""
+    assert first.stdout == second.stdout != other.stdout
+    one, another = first.stdout.split()[1:3]
+    assert one != another
+
+
+def test_best_effort_seeds_and_leaves_unseeded_generators_free(script):
+    first, second = (script(DRAW, mode="best_effort").stdout.split() for _ in range(2))
+    assert first[0] == second[0]
+    assert first[1] != second[1]
+
+
+def test_without_a_mode_the_hook_does_nothing(script):
+    first, second = (script(DRAW, REPRO_MODE=None).stdout.split() for _ in range(2))
+    assert first[0] != second[0]
+
+
+def test_a_strict_process_without_a_hash_seed_stops_with_code_4(script):
+    ended = script(DRAW, PYTHONHASHSEED=None)
+    assert (ended.returncode, ended.stdout) == (4, "")
+    assert "PYTHONHASHSEED is not set" in ended.stderr
+
+
+@pytest.mark.parametrize(("name", "value"), [("REPRO_MODE", "strictly"), ("REPRO_SEED", "x")])
+def test_a_setting_that_means_nothing_stops_the_process(script, name, value):
+    ended = script(DRAW, **{name: value})
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert name in ended.stderr
+
+
+@pytest.mark.parametrize("text", ["-1", "1e3", "", "²"])
+def test_a_base_seed_that_is_no_whole_number_is_refused(text):
+    with pytest.raises(UsageError, match="REPRO_SEED"):
+        base_seed({"REPRO_SEED": text})
+    assert (base_seed({}), base_seed({"REPRO_SEED": "0"})) == (42, 1)
+
+
+def test_temporary_names_and_secrets_stay_free(script):
+    code = (
+        "import os, secrets, tempfile, uuid\nprint(tempfile.mktemp(), secrets.token_hex(), uuid.uuid4(), os.urandom(4))"
+    )
+    first, second = script(code).stdout.split(), script(code).stdout.split()
+    assert all(one != another for one, another in zip(first, second, strict=True))
+
+
+def test_a_users_own_package_called_harness_is_the_users(script, tmp_path):
+    own = tmp_path / "work" / "harness"
+    own.mkdir(parents=True)
+    (own / "__init__.py").write_text("whose = 'mine'\n")
+    ended = script("import harness, harness.__init__\nprint(harness.whose)", HARNESS_OUTPUT=str(tmp_path))
+    assert (ended.stdout, ended.stderr) == ("mine\n", "")
+
+
+def test_the_environments_own_sitecustomize_still_runs(script, variables, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import builtins\nbuiltins.theirs = 1\n")
+    path = f"{variables()['PYTHONPATH']}:{tmp_path}"
+    ended = script("print(theirs)", PYTHONPATH=path)
+    assert (ended.stdout, ended.stderr) == ("1\n", "")
+
+
+def test_a_sitecustomize_that_loads_numpy_is_found_out(script, variables, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import numpy\n")
+    (tmp_path / "numpy.py").write_text("")
+    ended = script("print('ran')", PYTHONPATH=f"{variables()['PYTHONPATH']}:{tmp_path}")
+    assert (ended.returncode, ended.stdout) == (4, "")
+    assert "numpy was imported before" in ended.stderr
+
+
+CHILDREN = """
+import multiprocessing, random, sys
+from concurrent.futures import ProcessPoolExecutor
+
+def draw(queue):
+    queue.put((multiprocessing.current_process()._identity, random.random(), random.Random().random()))
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1] if sys.argv[1:] else METHOD)
+    queue = context.Queue()
+    children = [context.Process(target=draw, args=(queue,)) for _ in range(2)]
+    for child in children: child.start()
+    drawn = sorted(queue.get() for _ in children)
+    for child in children: child.join()
+    print([random.random(), *[numbers for _, *numbers in drawn]])
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_children_repeat_and_do_not_draw_what_others_draw(script, method):
+    code = CHILDREN.replace("METHOD", repr(method))
+    first, second = script(code), script(code)
+    assert first.stderr == ""
+    assert first.stdout == second.stdout
+    parent, one, other = json.loads(first.stdout)
+    assert len({parent, *one, *other}) == 5
+
+
+@numpy_only
+def test_numpy_repeats_seeded_or_not_and_its_sequence_moves_on(script):
+    code = (
+        "import numpy as np\n"
+        "print(np.random.rand(), np.random.default_rng().random(), np.random.default_rng().random(), "
+        "np.random.RandomState().rand(), np.random.SeedSequence().entropy, np.random.default_rng(3).random())"
+    )
+    first, second, other = script(code), script(code), script(code, seed=7)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    numbers, others = first.stdout.split(), other.stdout.split()
+    assert len(set(numbers)) == 6
+    assert [one == another for one, another in zip(numbers, others, strict=True)] == [False] * 5 + [True]
+    free = [script(code, mode="best_effort").stdout.split() for _ in range(2)]
+    assert free[0][0] == free[1][0]
+    assert free[0][1] != free[1][1]
+
+
+@numpy_only
+def test_a_thread_setting_that_did_not_take_effect_stops_the_program(script):
+    pytest.importorskip("threadpoolctl")
+    ended = script("import numpy\nprint('ran')", OPENBLAS_NUM_THREADS="2", REPRO_THREADS="1")
+    assert (ended.returncode, ended.stdout) == (4, "")
+    assert "numpy's openblas is 2, not 1: OPENBLAS_NUM_THREADS" in ended.stderr
+
+
+@numpy_only
+def test_numpy_beyond_the_profiles_cap_stops_the_program(script):
+    from numpy._core._multiarray_umath import __cpu_features__ as features
+
+    if not features.get("X86_V4"):
+        pytest.skip("this CPU has nothing beyond AVX2")
+    ended = script("import numpy", profile="x86-64-v3", NPY_DISABLE_CPU_FEATURES="AVX512F")
+    assert ended.returncode == 4
+    assert "X86_V4" in ended.stderr
+    assert script("import numpy", profile="x86-64-v3").returncode == 0
+
+
+TORCH = """
+import torch
+torch.use_deterministic_algorithms(True, warn_only=True)
+torch.use_deterministic_algorithms(False)
+print(torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+print(torch.backends.cudnn.benchmark, torch.utils.deterministic.fill_uninitialized_memory)
+print(torch.equal(torch.rand(1), torch.rand(1, generator=torch.Generator().manual_seed(SEED))))
+torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
+print("ran what does not repeat")
+"""
+
+
+@torch_only
+def test_torch_is_seeded_and_stays_deterministic_whoever_asks_otherwise(script):
+    strict = script(TORCH.replace("SEED", "42"))
+    assert strict.stdout.split("\n") == ["True False", "False False", "True", ""]
+    assert strict.returncode == 1
+    assert "does not have a deterministic implementation" in strict.stderr
+    assert strict.stderr.count("stays True") == 2
+
+
+@torch_only
+def test_torch_in_best_effort_is_seeded_and_otherwise_the_programs_own(script):
+    free = script(TORCH.replace("SEED", "7"), mode="best_effort", seed=7)
+    lines = free.stdout.split("\n")
+    assert (lines[0], lines[3]) == ("False False", "ran what does not repeat")
+    assert lines[2] == "True"
+    assert free.stderr == ""

@@ -1,7 +1,7 @@
 """Build an image from its spec and locks, and hold it against its `image.lock`."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,8 +36,16 @@ class Image:
     `reference` is its identity, `lock` what it was held against, the two documents are the bytes behind their digests.
     """
 
-    def __init__(self, lock: ImageLock, documents: Documents, assembly: Assembly, store: Store) -> None:
+    def __init__(
+        self,
+        lock: ImageLock,
+        documents: Documents,
+        assembly: Assembly,
+        store: Store,
+        fetch: Callable[[], None] = lambda: None,
+    ) -> None:
         self.lock = lock
+        self._fetch = fetch
         self.manifest_bytes = documents.manifest
         self.config_bytes = documents.config
         self.reference = ImageReference(lock.name, lock.manifest, lock.config)
@@ -49,6 +57,18 @@ class Image:
     def size(self, digest: Digest) -> int | None:
         """How many bytes a blob of this image has; None if it has no such blob."""
         return self._sizes.get(digest)
+
+    def fetch(self) -> None:
+        """Fetch the artifacts of layers that the store lacks; nothing if it lacks none.
+
+        Called before layers are asked for, in the thread that Ctrl-C reaches: downloads may take minutes.
+
+        Raises:
+            PrerequisiteError: an artifact can't be fetched from anywhere.
+            IntegrityError: likewise, and somebody has another file under its name.
+        """
+        if not all(self._store.has(layer.digest) for layer in self.lock.layers):
+            self._fetch()
 
     def blob(self, digest: Digest) -> Path:
         """The file of a layer, of the manifest or of the config; waits until it is made. Its bytes are right.
@@ -101,7 +121,7 @@ def open_image(name: str, *, root: Path, store: Store, progress: Progress = SILE
         name, lock.layers, lambda: _plan(project.inputs, store, progress), store=store, progress=progress
     )
     try:
-        yield Image(lock, documents, assembly, store)
+        yield Image(lock, documents, assembly, store, lambda: _fetch(project.inputs, store, progress))
     finally:
         assembly.close()
 
@@ -128,6 +148,7 @@ def build(name: str, *, root: Path, store: Store, progress: Progress = SILENT, u
         _compare(project, lock, _make(project, store, progress), store)
         return lock
     with open_image(name, root=root, store=store, progress=progress) as image:
+        image.fetch()
         for layer in lock.layers:
             if not store.has(layer.digest):
                 image.blob(layer.digest)

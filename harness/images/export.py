@@ -36,6 +36,7 @@ def archive_chunks(image: Image) -> Iterator[bytes]:
     Raises:
         HarnessError: a layer could not be made.
     """
+    image.fetch()
     documents = _layout_files(image)
     documents["manifest.json"] = canonical_json(
         [
@@ -91,6 +92,7 @@ def export_layout(image: Image, folder: Path) -> None:
     """
     if folder.exists() or folder.is_symlink():
         raise UsageError(f"{folder} is there already", hint="Give the name of a new folder.")
+    image.fetch()
     try:
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:

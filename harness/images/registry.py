@@ -30,7 +30,11 @@ def serve(image: Image) -> Iterator[str]:
     Only this image's manifest and blobs can be had, by digest, from this machine alone. A layer that isn't there yet
     is made first (`Image.blob`). One that can't be made fails its request, and so the engine's pull: the reason is then
     in `Image.failure`.
+
+    Raises:
+        PrerequisiteError: a layer must be made, and an artifact of it can't be fetched.
     """
+    image.fetch()
     with _Server(image) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="registry", daemon=True)
         thread.start()

@@ -15,6 +15,8 @@ from harness.errors import IntegrityError, OutdatedLockError, PrerequisiteError,
 from harness.images import build as build_module
 from harness.images.assembly import ClosedError
 from harness.images.build import build, open_image
+from harness.images.export import archive_chunks
+from harness.images.registry import serve
 from harness.locking.imagelock import SCHEMA, ImageLock
 from harness.locking.lockfile import read_lock, write_lock
 from harness.spec.digest import Digest
@@ -215,6 +217,31 @@ def test_a_missing_artifact_is_named(checkout: Checkout, monkeypatch: pytest.Mon
     monkeypatch.setattr("harness.store.fetch.SNAPSHOT_ARCHIVE", "http://127.0.0.1:1")
     with pytest.raises((PrerequisiteError, IntegrityError), match=r"base_1\.0_amd64\.deb|small|large"):
         rebuild(checkout)
+
+
+def test_downloads_are_where_ctrl_c_reaches_them(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = make(checkout)
+    checkout.store.path(lock.layers[0].digest).unlink()
+
+    def interrupted(*_: object, **__: object) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.store.fetch.fetch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(checkout)
+    with open_image("tiny", root=checkout.root, store=checkout.store) as image:
+        with pytest.raises(KeyboardInterrupt):
+            next(archive_chunks(image))
+        with pytest.raises(KeyboardInterrupt), serve(image):
+            pass
+
+
+def test_what_is_there_is_not_fetched(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(checkout)
+    monkeypatch.setattr("harness.store.fetch.fetch", None)
+    with open_image("tiny", root=checkout.root, store=checkout.store) as image:
+        image.fetch()
 
 
 def test_a_damaged_artifact_is_set_aside_and_fetched_again(

@@ -6,7 +6,6 @@ load: they are recorded, and the probe measures what they do, but they don't mak
 Standard library only.
 """
 
-import csv
 import fcntl
 import hashlib
 import json
@@ -29,7 +28,7 @@ FILE_NAME = "environment.json"
 _OWN = "hermetic-training-harness"
 _CODE = Path(__file__).resolve().parents[2]
 _SYSTEM_LIBRARIES = ("libc.so.6", "libm.so.6", "libgomp.so.1", "libstdc++.so.6")
-_NOISE = re.compile(r"\.dist-info/(INSTALLER|REQUESTED|RECORD|direct_url\.json)\Z|\.pyc\Z|\A\.\./|\A/")
+_NOTES = re.compile(r"\.dist-info/(INSTALLER|REQUESTED|RECORD|direct_url\.json),")
 
 
 def capture(probes: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, Any]:
@@ -127,9 +126,10 @@ def _libraries() -> dict[str, dict[str, str | None]]:
     code = {str(_CODE), str(Path(__file__).parent / "site"), "", str(Path.cwd())}
     found: dict[str, dict[str, str | None]] = {}
     for distribution in distributions(path=[entry for entry in sys.path if entry not in code]):
-        name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
+        metadata = distribution.metadata
+        name = re.sub(r"[-_.]+", "-", metadata["Name"] or "").lower()
         if name and name != _OWN and name not in found:
-            found[name] = {"version": distribution.version, "digest": _record_digest(distribution)}
+            found[name] = {"version": metadata["Version"], "digest": _record_digest(distribution)}
     return dict(sorted(found.items()))
 
 
@@ -138,9 +138,15 @@ def _record_digest(distribution: Distribution) -> str | None:
     record = distribution.read_text("RECORD")
     if record is None:
         return None
-    rows = (row for row in csv.reader(record.splitlines()) if len(row) == 3)
-    lines = sorted(f"{path},{digest}" for path, digest, _ in rows if digest and _NOISE.search(path) is None)
-    return _digest("\n".join(lines).encode())
+    named = (line.rpartition(",")[0] for line in record.splitlines() if "," in line and "=" in line)
+    return _digest("\n".join(sorted(line for line in named if not _is_noise(line))).encode())
+
+
+def _is_noise(line: str) -> bool:
+    """Whether a RECORD line is the installer's own: scripts outside the library, compiled files, its notes."""
+    if line.startswith(("../", "/")) or ".pyc," in line:
+        return True
+    return ".dist-info/" in line and _NOTES.search(line) is not None
 
 
 def _system_libraries() -> dict[str, str]:

@@ -102,7 +102,7 @@ def _mounts(spec: RunSpec, locations: Mapping[str, str], accounts: Path | None) 
 
 
 def _source(text: str) -> str:
-    path = Path(text)
-    if not path.exists():
-        raise UsageError(f"{text} cannot be mounted: it is not there")
-    return str(path.resolve())
+    try:
+        return str(Path(text).resolve(strict=True))
+    except OSError as error:
+        raise UsageError(f"{text} cannot be mounted: {error.strerror}") from error

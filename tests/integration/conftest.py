@@ -112,7 +112,12 @@ def make_spec(launcher_mount: Mount, tmp_path: Path) -> Callable[..., RunSpec]:
     output.mkdir()
 
     def make(
-        code: str, *, image: ImageReference | None = None, mounts: tuple[Mount, ...] = (), **fields: object
+        code: str,
+        *,
+        image: ImageReference | None = None,
+        mounts: tuple[Mount, ...] = (),
+        code_mount: Mount | None = None,
+        **fields: object,
     ) -> RunSpec:
         limits = {name: fields.pop(name) for name in Resources.__struct_fields__ if name in fields}
         resources = Resources(**{"cpus": (0,), "time_limit": 60.0, "temporary": 64 << 20, **limits})  # type: ignore[arg-type]
@@ -122,7 +127,7 @@ def make_spec(launcher_mount: Mount, tmp_path: Path) -> Callable[..., RunSpec]:
                 "image": image,
                 "argv": ("python3", "-c", code),
                 "environment": {"PYTHONDONTWRITEBYTECODE": "1"},
-                "mounts": (launcher_mount, *mounts),
+                "mounts": (code_mount or launcher_mount, *mounts),
                 "output": str(output),
                 "resources": resources,
                 **fields,

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -120,6 +122,36 @@ print(json.dumps({
     assert found["ids"][:2] == [expected, expected]
     assert 0 not in found["ids"][3]
     assert found["name"] == found["group"] == found["user"] == "harness"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_plain_callers_run_has_the_callers_id_and_a_name(run: Run, launcher_mount: Mount) -> None:
+    code = """
+import json, os, pwd, grp, getpass
+open("made", "w").write("x")
+print(json.dumps([os.getuid(), os.getgid(), pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name,
+                  getpass.getuser(), os.path.expanduser("~")]))
+"""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        mount = msgspec.structs.replace(
+            launcher_mount, source=str(shutil.copytree(launcher_mount.source, folder / "code"))
+        )
+        (folder / "output").mkdir()
+        os.chown(folder / "output", 12345, 23456)
+        groups = os.getgroups()
+        try:
+            os.setgroups([Path("/var/run/docker.sock").stat().st_gid])
+            os.setegid(23456)
+            os.seteuid(12345)
+            found = run(code, output=str(folder / "output"), code_mount=mount).json()
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
+        assert found == [12345, 23456, "harness", "harness", "harness", "/tmp"]
+        assert (folder / "output/made").stat().st_uid == 12345
 
 
 def test_more_rights_cannot_be_had(run: Run) -> None:

@@ -25,6 +25,8 @@ from harness.store.progress import Task
 
 stdout = Console(soft_wrap=True)
 stderr = Console(stderr=True, soft_wrap=True)
+if not stdout.is_terminal:
+    stdout.width = 240  # a file or a pipe has no width: nothing is wrapped there
 
 
 class _Amount(ProgressColumn):

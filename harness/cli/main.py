@@ -4,7 +4,6 @@ import sys
 import traceback
 from typing import Annotated, NoReturn
 
-import click
 import typer
 
 from harness.cli import build, clean, compare, execute, image, lock, run
@@ -17,6 +16,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done or identical · 1 divergent, or a lock is outdated · 2 usage or tool trouble · "
     "3 incomparable · 4 integrity failure.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -50,12 +50,11 @@ def _run() -> int:
     except HarnessError as error:
         _say(error.message, error.hint)
         return error.exit_code
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        if error.format_message():  # empty where help was asked for by saying nothing
+            _say(error.format_message(), "Try `harness --help`, or `harness COMMAND --help`.")
         return ExitCode.USAGE
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         stderr.print("harness: interrupted", markup=False)
         return 130
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`harness run`: train an experiment and say whether its bits repeated; `harness host-environment`: where the host's is."""
+"""`harness run`: train an experiment and say whether its bits repeated; `harness host-environment`: its Python."""
 
 from pathlib import Path
 from typing import Annotated
@@ -92,16 +92,12 @@ def run(
     root = find_root(Path.cwd())
     store = open_store()
     codes: list[ExitCode] = []
-    for number in range(runs):
-        named = (
-            request
-            if run_name is None or runs == 1
-            else msgspec.structs.replace(request, run_name=f"{run_name}-{number + 1}")
-        )
+    for number in range(1, runs + 1):
+        if run_name is not None and runs > 1:
+            request = msgspec.structs.replace(request, run_name=f"{run_name}-{number}")
         with ConsoleProgress() as progress:
-            report = train(
-                named, root=root, store=store, engine=open_engine(engine, root, store, progress), progress=progress
-            )
+            opened = open_engine(engine, root, store, progress)
+            report = train(request, root=root, store=store, engine=opened, progress=progress)
         if as_json:
             stdout.file.write(msgspec.json.encode(report).decode() + "\n")
         else:

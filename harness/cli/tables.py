@@ -34,7 +34,7 @@ def run_report(report: RunReport) -> None:
             cell.view.lower().replace("_", " "),
             cell.symbol or "all",
             cell.family,
-            "–" if cell.metric is None else f"{cell.metric_name} {cell.metric:.4f}",
+            "-" if cell.metric is None else f"{cell.metric_name} {cell.metric:.4f}",
             short(cell.fingerprint),
             _verdict(cell.verdict, cell.reasons),
             style=_STYLE[cell.verdict] if cell.verdict is Verdict.DIVERGENT else None,

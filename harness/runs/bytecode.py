@@ -4,14 +4,16 @@ Bytecode is not part of an image: what a compiler writes depends on the interpre
 image's digest must not. Without it every run would compile its libraries anew, ten seconds for the CPU image.
 """
 
-from pathlib import Path
+import msgspec
 
 from harness.engines.interface import Engine
 from harness.errors import HarnessError, ToolError
 from harness.record.files import write_atomically
 from harness.runs.inputs import mount_tree
-from harness.spec.digest import hexadecimal, parse_digest
-from harness.spec.run import ImageReference, Mount, Resources, RunSpec
+from harness.spec.digest import Digest, hexadecimal, parse_digest
+from harness.spec.reproducibility import BASE_SEED
+from harness.spec.run import ImageReference, Mode, Mount, Profile, Resources, RunSpec
+from harness.spec.variables import run_variables
 from harness.store.progress import Progress
 from harness.store.store import Store
 from harness.store.trees import put_tree
@@ -20,52 +22,60 @@ NAME = "bytecode"
 
 
 def bytecode_mount(
-    image: ImageReference, *, code: Mount, engine: Engine, resources: Resources, store: Store, progress: Progress
-) -> Mount | None:
-    """The image's bytecode as an input of a run; null where it could not be made, which costs time and nothing else."""
-    known = store.home / NAME / hexadecimal(image.manifest)
-    try:
-        return mount_tree(store, NAME, parse_digest(known.read_text()))
-    except (OSError, HarnessError):
-        known.unlink(missing_ok=True)
-    with store.lock(f"{NAME}-{hexadecimal(image.manifest)}"):
-        if not known.exists():
-            try:
-                _make(image, known, code=code, engine=engine, resources=resources, store=store, progress=progress)
-            except HarnessError as error:
-                progress.note(
-                    f"The image's libraries could not be compiled ahead ({error.message}); runs start slower."
-                )
-                return None
-    return mount_tree(store, NAME, parse_digest(known.read_text()))
-
-
-def _make(
     image: ImageReference,
-    known: Path,
     *,
+    variant: str,
     code: Mount,
     engine: Engine,
     resources: Resources,
     store: Store,
     progress: Progress,
-) -> None:
+) -> Mount | None:
+    """The image's bytecode as an input of a run; null where it could not be made, which costs time and nothing else."""
+    known = store.home / NAME / hexadecimal(image.manifest)
+    with store.lock(f"{NAME}-{hexadecimal(image.manifest)}"):
+        try:
+            return mount_tree(store, NAME, parse_digest(known.read_text()))
+        except (OSError, HarnessError):
+            known.unlink(missing_ok=True)
+        try:
+            digest = _make(_spec(image, variant, code, resources), engine=engine, store=store, progress=progress)
+        except HarnessError as error:
+            progress.note(f"Runs will start slowly: libraries could not be compiled ahead: {error.message}")
+            return None
+        known.parent.mkdir(exist_ok=True)
+        write_atomically(known, digest.encode())
+    return mount_tree(store, NAME, digest)
+
+
+def _spec(image: ImageReference, variant: str, code: Mount, resources: Resources) -> RunSpec:
+    variables = run_variables(
+        mode=Mode.BEST_EFFORT,
+        profile=Profile.NATIVE,
+        variant=variant,
+        seed=BASE_SEED,
+        version="v1",
+        cores=len(resources.cpus),
+    )
+    return RunSpec(
+        run_id=f"{NAME}-{hexadecimal(image.manifest)[:12]}",
+        image=image,
+        argv=("python3", "-m", "harness.strict.warm"),
+        environment=variables,
+        mounts=(code,),
+        output="",
+        resources=resources,
+    )
+
+
+def _make(spec: RunSpec, *, engine: Engine, store: Store, progress: Progress) -> Digest:
     """Let the image's interpreter import its own libraries once, and keep what it compiled."""
     errors: list[bytes] = []
-    with store.temporary_folder() as folder, progress.task("compiling the image's Python libraries, once"):
-        spec = RunSpec(
-            run_id=f"{NAME}-{hexadecimal(image.manifest)[:12]}",
-            image=image,
-            argv=("python3", "-m", "harness.strict.warm"),
-            environment={"REPRO_MODE": "best_effort", "PYTHONDONTWRITEBYTECODE": ""},
-            mounts=(code,),
-            output=str(folder),
-            resources=resources,
+    with store.temporary_folder() as folder, progress.task("Compiling the image's Python libraries, once"):
+        result = engine.run(
+            msgspec.structs.replace(spec, output=str(folder)), on_stdout=lambda _: None, on_stderr=errors.append
         )
-        result = engine.run(spec, on_stdout=lambda _: None, on_stderr=errors.append)
         if result.exit_code != 0:
             tail = b"".join(errors).decode(errors="replace").strip()[-300:]
             raise ToolError(f"the image's python3 ended with exit code {result.exit_code}: {tail}")
-        digest = put_tree(store, folder / NAME)
-    known.parent.mkdir(exist_ok=True)
-    write_atomically(known, digest.encode())
+        return put_tree(store, folder / NAME)

@@ -13,12 +13,12 @@ from harness.runs.bytecode import bytecode_mount
 from harness.runs.inputs import CODE, code_mount
 from harness.spec.digest import Digest
 from harness.spec.experiment import Reproducibility
+from harness.spec.reproducibility import BASE_SEED
 from harness.spec.run import ImageReference, Mount, Profile, Resources
 from harness.spec.variables import overridden, run_variables
 from harness.store.progress import Progress
 from harness.store.store import Store
 
-BASE_SEED = 42
 HOST = "host"
 
 
@@ -60,6 +60,7 @@ def make_ground(
         reference, locks = made.reference, dict(made.lock.inputs)
     bytecode = bytecode_mount(
         reference,
+        variant=spec.variant,
         code=code,
         engine=engine,
         resources=msgspec.structs.replace(resources, time_limit=600),

@@ -1,4 +1,4 @@
-"""`harness exec` from end to end: a copy of the project, a program run in it, and what it wrote as a cell of its own."""
+"""`harness exec` from end to end: a copy of the project, a program run in it, and what it wrote as one cell."""
 
 import hashlib
 import os
@@ -198,7 +198,7 @@ def _record(
     data = next((mount.digest for mount in spec.mounts if mount.name == "data"), digest_of(_NO_DATA.encode()))
     snapshot = build_script_snapshot(
         request.argv,
-        {name: digest for name, (digest, _) in written.items()} | {"exit_code": signature(result.exit_code)},
+        {f"{OUTPUTS}/{name}": digest for name, (digest, _) in written.items()} | {"exit_code": signature(result.exit_code)},
         Surroundings(facts=facts, captured=captured, image=ground.image, locks=ground.locks),
         dataset_signature=data,
         task_signature=signature({"argv": request.argv, "code": project.digest}),

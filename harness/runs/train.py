@@ -102,8 +102,7 @@ def _run_spec(
         run_id=identity.run_id,
         image=ground.image,
         argv=("python3", "-m", "harness.training"),
-        environment={"HARNESS_HOOK": "trainer"}
-        | run_environment(
+        environment=run_environment(
             settings,
             ground=ground,
             profile=request.profile,

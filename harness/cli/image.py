@@ -1,0 +1,117 @@
+"""`harness image`: which images there are, what is in one, and writing one to files."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.table import Table
+
+from harness.cli.console import ConsoleProgress, stdout
+from harness.cli.options import open_store
+from harness.cli.tables import short
+from harness.errors import ExitCode
+from harness.images.build import open_image
+from harness.images.export import export_archive, export_layout, list_images, show_image
+from harness.runs.project import find_root
+
+app = typer.Typer(help="List, show and export images.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+class Format(StrEnum):
+    """How an image is written: a folder, or one file that `docker load` takes."""
+
+    LAYOUT = "layout"
+    ARCHIVE = "archive"
+
+
+@app.command("ls")
+def list_(as_json: Json = False) -> int:
+    """List the images that have a spec, with the digests that their locks name.
+
+    Examples:
+
+      harness image ls
+
+      harness image ls --json | jq -r '.[].manifest'
+    """
+    images = list_images(find_root(Path.cwd()), open_store())
+    if as_json:
+        stdout.file.write(msgspec.json.encode(images).decode() + "\n")
+        return ExitCode.OK
+    table = Table()
+    for column in ("Image", "Manifest", "Size", "Layers built", "Lock"):
+        table.add_column(column)
+    for image in images:
+        table.add_row(
+            image.name,
+            "not locked" if image.manifest is None else short(image.manifest),
+            _megabytes(image.size),
+            f"{sum(layer.stored for layer in image.layers)} of {len(image.layers)}",
+            f"older than {', '.join(image.stale)}" if image.stale else "current",
+        )
+    stdout.print(table)
+    return ExitCode.OK
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The image: a name under docker/.")] = "cpu", as_json: Json = False
+) -> int:
+    """Show one image: digests, layers with their sizes, and the inputs that it is made from.
+
+    Examples:
+
+      harness image show cpu
+    """
+    image = show_image(name, find_root(Path.cwd()), open_store())
+    if as_json:
+        stdout.file.write(msgspec.json.encode(image).decode() + "\n")
+        return ExitCode.OK
+    for what, value in (("manifest", image.manifest), ("config", image.config), ("size", _megabytes(image.size))):
+        stdout.print(f"{what:9} {value or 'not locked'}", markup=False, highlight=False)
+    table = Table()
+    for column in ("Layer", "Digest", "Size", "Built"):
+        table.add_column(column)
+    for layer in image.layers:
+        table.add_row(layer.name, layer.digest, _megabytes(layer.size), "yes" if layer.stored else "no")
+    stdout.print(table)
+    for what, digest in sorted(image.inputs.items()):
+        changed = "  changed since" if what in image.stale else ""
+        stdout.print(f"{what:20} {digest}{changed}", markup=False, highlight=False)
+    return ExitCode.OK
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Argument(help="The folder or file to write; it must not be there yet.")],
+    name: Annotated[str, typer.Option("--image", help="The image: a name under docker/.")] = "cpu",
+    layout: Annotated[Format, typer.Option("--format", help="layout: OCI folder; archive: one file.")] = Format.ARCHIVE,
+) -> int:
+    """Write an image as an archive for `docker load`, skopeo or podman, or as an OCI layout.
+
+    Examples:
+
+      harness image export cpu.tar
+
+      harness image export cpu-layout --format layout
+
+      skopeo inspect oci:cpu-layout
+    """
+    with (
+        ConsoleProgress() as progress,
+        open_image(name, root=find_root(Path.cwd()), store=open_store(), progress=progress) as image,
+    ):
+        if layout is Format.ARCHIVE:
+            export_archive(image, output)
+        else:
+            export_layout(image, output)
+    stdout.print(f"Wrote {output}", markup=False, highlight=False)
+    return ExitCode.OK
+
+
+def _megabytes(size: int | None) -> str:
+    return "-" if size is None else f"{size / 1e6:.1f} MB"

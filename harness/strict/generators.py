@@ -1,4 +1,4 @@
-"""What is done to each library's random generators and switches, given the imported module. Standard library only."""
+"""What is done to each library's generators and switches, given the imported module. Standard library only."""
 
 import hashlib
 import random
@@ -94,6 +94,23 @@ def make_torch_strict(torch: Any) -> None:
 
     when_imported("torch._inductor.config", _make_compiler_strict)
     torch.use_deterministic_algorithms = use_deterministic_algorithms
+
+
+def limit_joblibs_threads(backends: Any, threads: int) -> None:
+    """Keep joblib from running jobs in more than `threads` threads: scikit-learn's forests add up in their order.
+
+    Jobs in processes stay side by side; they share no sums.
+    """
+    original = backends.ThreadingBackend.effective_n_jobs
+
+    def effective_n_jobs(self: Any, n_jobs: int) -> int:
+        asked: int = original(self, n_jobs)
+        if asked > threads and not getattr(backends, "_harness_said", False):
+            backends._harness_said = True
+            sys.stderr.write(f"harness: strict: joblib runs {threads} job at a time in threads, not {asked}\n")
+        return min(asked, threads)
+
+    backends.ThreadingBackend.effective_n_jobs = effective_n_jobs
 
 
 def _make_compiler_strict(config: Any) -> None:

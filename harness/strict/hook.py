@@ -2,7 +2,8 @@
 
 `site/sitecustomize.py` calls `install`. What it does:
 
-- strict, any program: bootstrap; the settings of numeric libraries are verified as each is imported.
+- strict, any program: bootstrap; the settings of numeric libraries are verified as each is imported; joblib's threads
+  are as many as those of one reduction.
 - strict, a user's program: Python, NumPy and torch are seeded as they are imported, generators that were given no seed
   take theirs from the base seed, and torch refuses operations that don't repeat.
 - best_effort, a user's program: the seeds alone.
@@ -49,6 +50,7 @@ def install() -> None:
             bootstrap.check(environ, sys.modules)
             for name in _VERIFIED:
                 when_imported(name, _verify)
+            when_imported("joblib._parallel_backends", _limit_joblib)
         if environ.get("HARNESS_HOOK") != "trainer":
             _seed_script(base_seed(environ), strict=strict)
             if "HARNESS_OUTPUT" in environ:
@@ -126,6 +128,10 @@ def _verify(module: ModuleType) -> None:
             importlib.import_module("harness.strict.verify").verify_settings([module.__name__])
     except HarnessError as error:
         _stop(str(error), error.exit_code)
+
+
+def _limit_joblib(module: ModuleType) -> None:
+    generators.limit_joblibs_threads(module, int(os.environ.get("REPRO_THREADS", "1")))
 
 
 def _record(pid: int) -> None:

@@ -152,6 +152,24 @@ def test_numpy_beyond_the_profiles_cap_stops_the_program(script):
     assert script("import numpy", profile="x86-64-v3").returncode == 0
 
 
+FOREST = """
+import numpy as np
+from sklearn.ensemble import RandomForestRegressor
+features = np.random.rand(2000, 4)
+target = np.exp(6 * np.random.randn(2000))
+model = RandomForestRegressor(n_estimators=40, n_jobs=2, max_depth=6).fit(features, target)
+print(len({model.predict(features).tobytes() for _ in range(20)}), hash(model.predict(features).tobytes()))
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="scikit-learn is not installed here")
+def test_a_forest_that_asks_for_threads_repeats_and_is_told(script):
+    first, second = script(FOREST), script(FOREST)
+    assert first.stdout.split()[0] == "1"
+    assert first.stdout == second.stdout
+    assert first.stderr == "harness: strict: joblib runs 1 job at a time in threads, not 2\n"
+
+
 TORCH = """
 import torch
 torch.use_deterministic_algorithms(True, warn_only=True)

@@ -166,10 +166,14 @@ def run_variables(
 
 
 def overridden(inherited: Mapping[str, str], chosen: Mapping[str, str]) -> list[str]:
-    """The inherited variables that can change a bit and that the run will not see as they are, sorted by name."""
+    """One sentence for each inherited variable that can change a bit and that the run will not see as it is, by name."""
     watched = {"CUDA_VISIBLE_DEVICES", *(row.name for row in TABLE if row.thread_count)}
-    names = (name for name in inherited if name in watched or _is_numeric(name))
-    return sorted(name for name in names if inherited[name] != chosen.get(name))
+    return [
+        f"{name}={inherited[name]} is not taken over: the run "
+        + (f"gets {name}={chosen[name]}" if name in chosen else f"has no {name}")
+        for name in sorted(inherited)
+        if (name in watched or _is_numeric(name)) and inherited[name] != chosen.get(name)
+    ]
 
 
 def numeric_settings(environ: Mapping[str, str]) -> dict[str, str]:

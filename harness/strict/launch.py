@@ -28,7 +28,7 @@ _ADDR_NO_RANDOMIZE = 0x0040000  # linux/personality.h
 _ASK = 0xFFFFFFFF
 _CODE = Path(__file__).resolve().parents[2]
 _SITE = Path(__file__).resolve().parent / "site"
-_TRAINER = "harness.training"
+_OWN_PROGRAMS = ("harness.training", "harness.strict.warm")
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -112,9 +112,8 @@ def program_environment(environ: Mapping[str, str], argv: Sequence[str]) -> dict
     own = [str(_SITE), str(_CODE)]
     rest = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry not in own]
     environment = {**environ, "PYTHONPATH": os.pathsep.join([*own, *rest])}
-    if argv[:2] == [sys.executable, "-m"] and any(
-        module == _TRAINER or module.startswith(f"{_TRAINER}.") for module in argv[2:3]
-    ):
+    # Where the working folder has a package of that name, its module is a user's program like any other.
+    if argv[:2] == [sys.executable, "-m"] and argv[2:3] and argv[2] in _OWN_PROGRAMS and not Path("harness").exists():
         environment["HARNESS_HOOK"] = "trainer"
     return environment
 

@@ -98,7 +98,11 @@ def test_inherited_numeric_variables_that_differ_are_named_and_others_are_not():
         "LANG": "de_DE.UTF-8",
         "HOME": "/root",
     }
-    assert overridden(inherited, chosen()) == ["OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "PYTHONHASHSEED"]
+    assert overridden(inherited, chosen()) == [
+        "OMP_NUM_THREADS=8 is not taken over: the run gets OMP_NUM_THREADS=1",
+        "OPENBLAS_CORETYPE=Zen is not taken over: the run has no OPENBLAS_CORETYPE",
+        "PYTHONHASHSEED=random is not taken over: the run gets PYTHONHASHSEED=42",
+    ]
     assert overridden(chosen(), chosen()) == []
 
 

@@ -96,13 +96,17 @@ def test_python_modules_and_files_mean_this_interpreter(tmp_path, monkeypatch):
     assert resolve(["Rscript", "a.R"]) == ["Rscript", "a.R"]
 
 
-def test_the_hook_is_put_first_and_the_trainer_is_known():
+def test_the_hook_is_put_first_and_the_trainer_is_known(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     environment = program_environment({"PYTHONPATH": "/theirs::/more"}, ["sh"])
     assert environment["PYTHONPATH"].split(":")[2:] == ["/theirs", "/more"]
     assert environment["PYTHONPATH"].split(":")[0].endswith("harness/strict/site")
     assert "HARNESS_HOOK" not in environment
-    assert program_environment({}, [sys.executable, "-m", "harness.training"])["HARNESS_HOOK"] == "trainer"
-    assert "HARNESS_HOOK" not in program_environment({}, [sys.executable, "-m", "harness.trainings"])
+    trainer = [sys.executable, "-m", "harness.training"]
+    assert program_environment({}, trainer)["HARNESS_HOOK"] == "trainer"
+    assert "HARNESS_HOOK" not in program_environment({}, [*trainer[:2], "harness.trainings"])
+    Path("harness").mkdir()
+    assert "HARNESS_HOOK" not in program_environment({}, trainer)
 
 
 def test_modules_in_the_working_folder_do_not_get_in_the_launchers_way(launch, tmp_path):

@@ -4,14 +4,13 @@ The processes are forked from one that has imported what is needed once, before 
 don't survive a fork. A result depends on its job alone, never on how many run at once or which ends first.
 """
 
-import ctypes
 import os
 import signal
-import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Sequence
-from multiprocessing import forkserver, get_context
+from multiprocessing import forkserver, get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from types import TracebackType
@@ -24,7 +23,6 @@ from harness.errors import HarnessError, PrerequisiteError, ToolError
 T = TypeVar("T")
 
 _LONGEST_SOCKET_FOLDER = 60
-_PR_SET_PDEATHSIG = 1
 
 
 class Job(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -58,9 +56,8 @@ class Running(Generic[T]):
             answer = self.connection.recv()
         except EOFError:
             answer = None
-        finally:
-            self.connection.close()
-            self.process.join()
+        self.connection.close()
+        self.process.join()
         if answer is None:
             raise _ended(self.job.name, self.process.exitcode)
         result, error = answer
@@ -153,8 +150,7 @@ def _serve(work: Callable[[Any], Any], payload: Any, answers: Connection) -> Non
     """What a job's process does; it ends with the pool's, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         answers.send((work(payload), None))
     except HarnessError as error:
@@ -164,6 +160,13 @@ def _serve(work: Callable[[Any], Any], payload: Any, answers: Connection) -> Non
         answers.send((None, ToolError(f"{type(error).__name__}: {error}", hint="Its traceback is in the run's log.")))
     finally:
         answers.close()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _renamed(name: str, error: HarnessError) -> HarnessError:

@@ -26,7 +26,7 @@ from harness.training.families import Family, libraries_of, resolve_families
 from harness.training.features import build_features, feature_signature
 from harness.training.fits import FitResult, FitTask, run_fit
 from harness.training.outputs import Cell, model_folder, write_cohort
-from harness.training.panel import dataset_signature, load_panel
+from harness.training.panel import check_panel, dataset_signature, load_panel
 from harness.training.pool import Job, Pool, cores
 
 OUTPUT = "training.json"
@@ -148,6 +148,7 @@ def _prepare(plan: Plan, panel_file: Path, scratch: Path, events: Events) -> lis
     experiment = plan.task.experiment
     events.stage("data", 1)
     panel = load_panel(panel_file, experiment.data)
+    check_panel(panel, experiment)
     for note in panel.notes:
         events.log("note", f"{plan.task.panel}: {note}")
     signatures: dict[str, Digest] = {

@@ -4,10 +4,11 @@
 """
 
 import importlib
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.strict.models.interface import Estimator, Settings
 
 KEY = "plugin"
@@ -26,7 +27,14 @@ class PluginLibrary:
         """The user's estimator for `config`, which loses the keys that only say where it comes from."""
         factory = find_factory(config)
         own = {name: value for name, value in config.items() if name not in (KEY, LIBRARIES_KEY)}
-        return checked(factory(own, settings.seed, settings.kind.value), str(config[KEY]))
+        try:
+            made = factory(own, settings.seed, settings.kind.value)
+        except HarnessError:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            raise UsageError(f"{KEY}: {config[KEY]} cannot make an estimator: {error}") from error
+        return checked(made, str(config[KEY]))
 
 
 def find_factory(config: Mapping[str, Any]) -> Callable[..., Any]:

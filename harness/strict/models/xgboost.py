@@ -4,6 +4,8 @@ Parameters: https://xgboost.readthedocs.io/en/stable/parameter.html
 """
 
 import json
+import re
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,16 +86,24 @@ class XGBoost:
             np.asarray(features), np.asarray(target), weight=sample_weight, nthread=self._settings.threads
         )
         try:
-            with warnings.catch_warnings():
-                if self._settings.strict:
-                    warnings.filterwarnings("error", message=r".*Parameters: \{", category=UserWarning)
+            # Recorded, not turned into errors: they come out of a callback from C, which swallows what is raised in it.
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
                 self._booster = xgboost.train(dict(self._parameters), data, num_boost_round=self._rounds)
-        except (xgboost.core.XGBoostError, UserWarning) as error:
+        except xgboost.core.XGBoostError as error:
             reason = " ".join(str(error).split("Stack trace")[0].split())
-            raise UsageError(
-                f"XGBoost refuses to train: {reason}", hint="Check the family's hyperparameters."
-            ) from error
+            hint = "Check the family's hyperparameters."
+            raise UsageError(f"XGBoost refuses to train: {reason}", hint=hint) from error
+        self._judge([str(warning.message) for warning in said])
         return self
+
+    def _judge(self, messages: list[str]) -> None:
+        """Refuse in strict what XGBoost only warned of: hyperparameters that it did not use."""
+        for message in messages:
+            unused = re.search(r"Parameters: \{ (.*) \} are not used", message)
+            if unused and self._settings.strict:
+                raise UsageError(f"XGBoost does not use {unused[1]} with these settings", hint="Leave it out.")
+            sys.stderr.write(f"{message.strip()}\n")
 
     def predict(self, features: Floats) -> Floats:
         """The value, or the probability of class 1; XGBoost computes it in float32."""
@@ -158,4 +168,5 @@ def _pin(parameters: Parameters, settings: Settings) -> None:
             )
     elif updater is not None and "shotgun" in str(updater):
         parameters.refuse(("updater",), "its threads race", "Set updater: coord_descent, or leave it out.")
-    parameters.force("validate_parameters", True, "an unknown hyperparameter must not be ignored")
+    parameters.force("validate_parameters", True, "an unused hyperparameter must not be ignored")
+    parameters.force("verbosity", 1, "an unused hyperparameter must not be ignored")

@@ -166,7 +166,7 @@ def run_variables(
 
 
 def overridden(inherited: Mapping[str, str], chosen: Mapping[str, str]) -> list[str]:
-    """One sentence for each inherited variable that can change a bit and that the run will not see as it is, by name."""
+    """One sentence for each inherited variable that can change a bit and that the run won't see as it is, by name."""
     watched = {"CUDA_VISIBLE_DEVICES", *(row.name for row in TABLE if row.thread_count)}
     return [
         f"{name}={inherited[name]} is not taken over: the run "
@@ -186,11 +186,29 @@ def thread_counts() -> frozenset[str]:
     return frozenset(row.name for row in TABLE if row.thread_count)
 
 
+def not_covered(profile: str) -> tuple[str, ...]:
+    """What a profile promises by its name and its variables cannot give: said to whoever runs with it.
+
+    Raises:
+        UsageError: `profile` is not known.
+    """
+    _known("profile", profile, PROFILES)
+    if profile == "native":
+        return ()
+    return (
+        "torch's sqrt, and Adam through it, use the processor's own approximation (MKL's vector library): "
+        "AMD and Intel differ",
+        "torch's matrix products take MKL's slow common path, at about half the speed",
+    )
+
+
 def markdown() -> str:
     """The table as documentation."""
     lines = ["| variable | value | where | why |", "| --- | --- | --- | --- |"]
     lines += [f"| `{row.name}` | {_shown(row)} | {_where(row)} | {row.why} |" for row in TABLE]
-    return "\n".join(lines) + "\n"
+    for profile in PROFILES:
+        lines += ["", *(f"Not covered by `{profile}`: {limit}." for limit in not_covered(profile))]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _is_numeric(name: str) -> bool:

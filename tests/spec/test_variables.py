@@ -6,7 +6,15 @@ import pytest
 
 from harness.errors import UsageError
 from harness.spec import variables
-from harness.spec.variables import TABLE, image_variables, markdown, numeric_settings, overridden, run_variables
+from harness.spec.variables import (
+    TABLE,
+    image_variables,
+    markdown,
+    not_covered,
+    numeric_settings,
+    overridden,
+    run_variables,
+)
 
 
 def chosen(**changes):
@@ -125,8 +133,15 @@ def test_recorded_settings_hold_what_can_change_a_bit_and_nothing_else():
 
 def test_the_documentation_has_a_line_for_every_row():
     lines = markdown().splitlines()
-    assert len(lines) == len(TABLE) + 2
-    assert all(line.count(" | ") == 3 for line in lines)
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == len(TABLE) + 2
+    assert all(line.count(" | ") == 3 for line in table)
+
+
+def test_what_a_profile_does_not_cover_is_said():
+    assert any("sqrt" in limit for limit in not_covered("x86-64-v3"))
+    assert all(limit in markdown() for limit in not_covered("x86-64-v3"))
+    assert not_covered("native") == ()
 
 
 def test_the_table_needs_the_standard_library_only():

@@ -1,5 +1,6 @@
 """What a run finds out about its environment and its families before the first fit, in a process of its own."""
 
+import importlib
 from typing import Any
 
 import msgspec
@@ -15,10 +16,9 @@ from harness.training.families import Family
 from harness.training.fits import make_plugins_importable
 
 
-class Examination(msgspec.Struct, frozen=True, kw_only=True):
-    """What to look at: the libraries to probe, and every family for every kind of target."""
+class FamiliesTask(msgspec.Struct, frozen=True, kw_only=True):
+    """Every family, for every kind of target."""
 
-    libraries: tuple[str, ...]
     families: tuple[Family, ...]
     kinds: tuple[TargetKind, ...]
     threads: int | None
@@ -26,31 +26,39 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     gpu_trees: bool
 
 
-class Findings(msgspec.Struct, frozen=True, kw_only=True):
-    """`captured` is `environment.json`'s content, `overrides` what determinism overrode of each family's."""
+class Findings(msgspec.Struct, frozen=True):
+    """What the libraries' kernels gave, by library and kernel, and `environment.json`'s content."""
 
     probes: dict[str, dict[str, str]]
     captured: dict[str, Any]
-    overrides: dict[str, tuple[str, ...]]
 
 
-def examine(task: Examination) -> Findings:
-    """Check that the settings took effect, probe the libraries, and try that every family can be made.
+def check_families(task: FamiliesTask) -> dict[str, tuple[str, ...]]:
+    """Make every family's estimator once; what determinism overrode of its hyperparameters, by family.
 
     Raises:
-        IntegrityError: a strict run's settings did not take effect.
         UsageError: a family's hyperparameters are unknown or refused; the message names the family.
     """
     make_plugins_importable()
+    return {family.name: _overrides(family, task) for family in task.families}
+
+
+def examine(libraries: tuple[str, ...]) -> Findings:
+    """Check that the settings took effect in the libraries, and probe them.
+
+    Raises:
+        IntegrityError: a setting did not take effect.
+    """
+    make_plugins_importable()
     seed_all(1)
-    overrides = {family.name: _overrides(family, task) for family in task.families}
-    if task.strict:
-        verify_settings(list(task.libraries))
-    probes = probe(list(task.libraries))
-    return Findings(probes=probes, captured=capture(probes), overrides=overrides)
+    for library in libraries:
+        importlib.import_module(library)
+    verify_settings(libraries)
+    probes = probe(libraries)
+    return Findings(probes, capture(probes))
 
 
-def _overrides(family: Family, task: Examination) -> tuple[str, ...]:
+def _overrides(family: Family, task: FamiliesTask) -> tuple[str, ...]:
     said: dict[str, None] = {}
     for kind in task.kinds:
         try:

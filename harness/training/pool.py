@@ -26,7 +26,7 @@ _LONGEST_SOCKET_FOLDER = 60
 
 
 class Job(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """`work(payload)`, to be run elsewhere: both must be importable there. `name` says in errors what it is.
+    """`work(payload)`, to be run elsewhere: both must be importable there. Errors say `name`, unless empty.
 
     The larger `cost`, the earlier it starts, so that no large job runs alone at the end.
     """
@@ -170,7 +170,7 @@ def _end_with_parent() -> None:
 
 
 def _renamed(name: str, error: HarnessError) -> HarnessError:
-    return type(error)(f"{name}: {error.message}", hint=error.hint)
+    return type(error)(f"{name}: {error.message}" if name else error.message, hint=error.hint)
 
 
 def _ended(name: str, exit_code: int | None) -> ToolError:
@@ -181,7 +181,7 @@ def _ended(name: str, exit_code: int | None) -> ToolError:
     hint = "Its last words are in the run's log."
     if exit_code == -signal.SIGKILL:
         hint = "Most often memory ran out: run fewer workers, or give the run more memory."
-    return ToolError(f"{name} {reason}", hint=hint)
+    return ToolError(f"{name or 'A process'} {reason}", hint=hint)
 
 
 def _end_server() -> None:

@@ -20,7 +20,7 @@ from harness.spec.task import CohortResult, TrainingOutput, TrainingTask
 from harness.strict.bootstrap import is_strict_mode
 from harness.strict.seeds import resolve_seed
 from harness.training.cohorts import Cohort, Inputs, Place, places_of, prepare
-from harness.training.environment import Examination, Findings, examine
+from harness.training.environment import FamiliesTask, Findings, check_families, examine
 from harness.training.events import Events
 from harness.training.families import Family, libraries_of, resolve_families
 from harness.training.features import build_features, feature_signature
@@ -106,9 +106,11 @@ def train(task: TrainingTask, data: Path, output: Path, events: Events) -> Train
         cohorts = _prepare(plan, data / task.panel, scratch, events)
         prepared = time.perf_counter()
         fits = [fit for cohort in cohorts for fit in _fits(plan, cohort, output)]
+        overrides = _check_families(plan, pool, events)
         findings, results = _run(plan, fits, pool, output, events)
         fitted = time.perf_counter()
-        written = _write(plan, cohorts, list(zip(fits, results, strict=True)), findings, output, events)
+        made = list(zip(fits, results, strict=True))
+        written = _write(plan, cohorts, made, (findings, overrides), output, events)
     timings = {"prepare": prepared - begin, "fits": fitted - prepared, "outputs": time.perf_counter() - fitted}
     result = TrainingOutput(run_id=task.run_id, cohorts=tuple(written), timings=timings)
     write_atomically(output / OUTPUT, pretty_json(result))
@@ -132,16 +134,20 @@ def _concurrency(task: TrainingTask) -> tuple[int | None, int]:
     return threading.threads_per_fit, max(1, min(wanted, cores() // threading.threads_per_fit))
 
 
-def _examination(plan: Plan) -> Job[Findings]:
-    payload = Examination(
-        libraries=libraries_of(plan.families),
+def _check_families(plan: Plan, pool: Pool, events: Events) -> dict[str, tuple[str, ...]]:
+    """What determinism overrode, by family; said before the first fit."""
+    payload = FamiliesTask(
         families=plan.families,
         kinds=tuple(sorted({target.kind for target in plan.targets})),
         threads=plan.threads,
         strict=plan.strict,
         gpu_trees=plan.gpu_trees,
     )
-    return Job(name="Looking at the environment", work=examine, payload=payload, cost=math.inf)
+    (overrides,) = pool.run([Job(name="", work=check_families, payload=payload)])
+    for family, sentences in overrides.items():
+        for sentence in sentences:
+            events.log("note", f"families.{family}: {sentence}", family=family)
+    return overrides
 
 
 def _prepare(plan: Plan, panel_file: Path, scratch: Path, events: Events) -> list[Cohort]:
@@ -164,12 +170,6 @@ def _prepare(plan: Plan, panel_file: Path, scratch: Path, events: Events) -> lis
         cohorts.append(cohort)
         events.advance("features")
     return cohorts
-
-
-def _tell(findings: Findings, events: Events) -> None:
-    for family, sentences in findings.overrides.items():
-        for sentence in sentences:
-            events.log("note", f"families.{family}: {sentence}", family=family)
 
 
 def _fits(plan: Plan, cohort: Cohort, output: Path) -> list[Fit]:
@@ -211,7 +211,6 @@ def _run(plan: Plan, fits: Sequence[Fit], pool: Pool, output: Path, events: Even
 
     def done(result: Any) -> None:
         if isinstance(result, Findings):
-            _tell(result, events)
             write_atomically(output / ENVIRONMENT, pretty_json(result.captured))
         else:
             events.advance("fits")
@@ -221,7 +220,8 @@ def _run(plan: Plan, fits: Sequence[Fit], pool: Pool, output: Path, events: Even
     order = [number for group in groups for number, fit in enumerate(fits) if fit.cohort.target in group]
     sizes = [sum(fit.cohort.target in group for fit in fits) for group in groups]
     sizes[0] += 1
-    jobs: list[Job[Any]] = [_examination(plan), *(_job(fits[number]) for number in order)]
+    examination = Job(name="", work=examine, payload=libraries_of(plan.families), cost=math.inf)
+    jobs: list[Job[Any]] = [examination, *(_job(fits[number]) for number in order)]
     answers: list[Any] = []
     for size in sizes:
         answers += pool.run(jobs[len(answers) : len(answers) + size], done)
@@ -240,11 +240,12 @@ def _write(
     plan: Plan,
     cohorts: Sequence[Cohort],
     made: Sequence[tuple[Fit, FitResult]],
-    findings: Findings,
+    found: tuple[Findings, dict[str, tuple[str, ...]]],
     output: Path,
     events: Events,
 ) -> list[CohortResult]:
     events.stage("outputs", len(cohorts))
+    findings, overrides = found
     threads = plan.threads or cores()
     facts = {
         "mode": plan.task.mode,
@@ -252,7 +253,7 @@ def _write(
         "seed": plan.task.seed,
         "threads_per_fit": threads,
         "workers": plan.workers,
-        "overrides": findings.overrides,
+        "overrides": overrides,
     }
     written = []
     for cohort in cohorts:

@@ -26,6 +26,7 @@ lint: .venv/.ready-dev
 
 types: .venv/.ready-dev
 	.venv/bin/mypy
+	.venv/bin/mypy -p harness.strict -p harness.training --python-executable "$$($(HARNESS) host-environment)"
 
 imports: .venv/.ready-dev
 	.venv/bin/lint-imports
@@ -36,6 +37,7 @@ test-outside: .venv/.ready-dev engine
 
 # The rooms that run inside are tested with the libraries of the image's lock, in the host engine's environment.
 test-inside: .venv/.ready-dev $(INSIDE)/.ready
+	HARNESS_TEST_PANEL="$$($(HARNESS) dataset sp500)" \
 	PYTHONPATH=$(CURDIR):$(INSIDE) PYTHONDONTWRITEBYTECODE=1 "$$($(HARNESS) host-environment)" -m pytest tests/strict tests/training
 
 engine: .venv/.ready

@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from harness.cli import build, clean, compare, execute, image, lock, run
+from harness.cli import build, clean, compare, dataset, execute, image, lock, run
 from harness.cli.console import stderr
 from harness.errors import ExitCode, HarnessError
 
@@ -28,6 +28,7 @@ app.command("build")(build.build)
 app.command("lock")(lock.lock)
 app.add_typer(image.app, name="image")
 app.command("host-environment")(run.host_environment)
+app.command("dataset")(dataset.dataset)
 app.command("clean")(clean.clean)
 
 _debug = False

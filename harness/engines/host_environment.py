@@ -21,7 +21,7 @@ from harness.store.process import run
 from harness.store.progress import Progress
 from harness.store.store import Store
 
-_IMAGE = "cpu"
+IMAGE = "cpu"
 _DOCKER = "Use the Docker engine (--engine docker)."
 
 
@@ -36,7 +36,7 @@ def ensure_environment(root: Path, store: Store, progress: Progress) -> Path:
         IntegrityError: the lock or a wheel is not what it should be.
         ToolError: uv failed.
     """
-    path = root / "lockfiles" / _IMAGE / "python.txt"
+    path = root / "lockfiles" / IMAGE / "python.txt"
     lock = read_python_lock(path)
     base, version = _base_interpreter(lock)
     place = hexadecimal(digest_of(f"{base}\n{version}".encode()))[:8]

@@ -24,7 +24,7 @@ def launch_command(spec: RunSpec) -> tuple[str, ...]:
     if not spec.argv:
         raise UsageError(f"Run {spec.run_id} names no program to start", hint="Give the command after `--`.")
     options = () if spec.randomize_addresses else ("--fixed-addresses",)
-    return ("python3", "-m", "harness.strict.launch", *options, "--", *spec.argv)
+    return ("python3", "-P", "-m", "harness.strict.launch", *options, "--", *spec.argv)
 
 
 def process_environment(spec: RunSpec, *, locations: Mapping[str, str], path: str, home: str) -> dict[str, str]:

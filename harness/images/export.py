@@ -14,10 +14,9 @@ import msgspec
 
 from harness.errors import UsageError
 from harness.images.build import Image, image_state
-from harness.images.manifest import MANIFEST_TYPE, descriptor
+from harness.images.manifest import MANIFEST_TYPE, descriptor, oci_json
 from harness.images.tar import END, Kind, header, padding
 from harness.locking.imagespec import image_names
-from harness.record.canonical import canonical_json
 from harness.spec.digest import Digest, hexadecimal
 from harness.store.store import Store
 from harness.store.temporary import remove_tree
@@ -38,7 +37,7 @@ def archive_chunks(image: Image) -> Iterator[bytes]:
     """
     image.fetch()
     documents = _layout_files(image)
-    documents["manifest.json"] = canonical_json(
+    documents["manifest.json"] = oci_json(
         [
             {
                 "Config": _blob_path(image.lock.config),
@@ -181,8 +180,8 @@ def _layout_files(image: Image) -> dict[str, bytes]:
     return {
         _blob_path(image.lock.config): image.config_bytes,
         _blob_path(image.lock.manifest): image.manifest_bytes,
-        "index.json": canonical_json(index),
-        "oci-layout": canonical_json({"imageLayoutVersion": "1.0.0"}),
+        "index.json": oci_json(index),
+        "oci-layout": oci_json({"imageLayoutVersion": "1.0.0"}),
     }
 
 

@@ -6,9 +6,9 @@ Format: https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md and `
 from collections.abc import Mapping, Sequence
 
 import msgspec
+import rfc8785
 
 from harness.locking.imagelock import LayerLock
-from harness.record.canonical import canonical_json
 from harness.record.hashing import digest_of
 from harness.spec.digest import Digest
 
@@ -20,6 +20,11 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # Some engines refuse an image without a time, or with an empty one.
 _CREATED = "1970-01-01T00:00:00Z"
+
+
+def oci_json(value: object) -> bytes:
+    """A document of the image as RFC 8785 writes it: the same bytes from every version of every JSON library."""
+    return rfc8785.dumps(msgspec.to_builtins(value))
 
 
 class Documents(msgspec.Struct, frozen=True):
@@ -60,14 +65,14 @@ def make_documents(
         "os": "linux",
         "rootfs": {"diff_ids": [layer.digest for layer in layers], "type": "layers"},
     }
-    config_bytes = canonical_json(config)
+    config_bytes = oci_json(config)
     manifest = {
         "config": descriptor(CONFIG_TYPE, digest_of(config_bytes), len(config_bytes)),
         "layers": [descriptor(LAYER_TYPE, layer.digest, layer.size) for layer in layers],
         "mediaType": MANIFEST_TYPE,
         "schemaVersion": 2,
     }
-    return Documents(canonical_json(manifest), config_bytes)
+    return Documents(oci_json(manifest), config_bytes)
 
 
 def descriptor(media_type: str, digest: Digest, size: int) -> dict[str, str | int]:

@@ -6,28 +6,36 @@ from pathlib import Path
 
 import msgspec
 
+from harness.engines.host_environment import IMAGE as HOST_IMAGE
 from harness.engines.interface import Engine
+from harness.errors import UsageError
 from harness.images.build import open_image
 from harness.locking.imagespec import load_image_spec
+from harness.locking.python import read_python_lock
 from harness.runs.bytecode import bytecode_mount
 from harness.runs.inputs import CODE, code_mount
 from harness.spec.digest import Digest
 from harness.spec.experiment import Reproducibility
 from harness.spec.reproducibility import BASE_SEED
 from harness.spec.run import ImageReference, Mount, Profile, Resources
-from harness.spec.variables import overridden, run_variables
+from harness.spec.variables import not_covered, overridden, run_variables
 from harness.store.progress import Progress
 from harness.store.store import Store
 
 HOST = "host"
+_BYTECODE_SECONDS = 180
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
-    """An engine made ready. `image` is null where the engine has none; `locks` are the digests of its inputs."""
+    """An engine made ready. `image` is null where the engine has none.
+
+    `locks` are the digests of the image's inputs, `libraries` its wheels' versions by name.
+    """
 
     image: ImageReference | None
     locks: dict[str, Digest]
     variant: str
+    libraries: dict[str, str]
     resources: Resources
     mounts: tuple[Mount, ...]
 
@@ -52,9 +60,18 @@ def make_ground(
         cpus=tuple(sorted(os.sched_getaffinity(0))), memory=memory or _physical_memory(), time_limit=time_limit
     )
     code = code_mount(store)
-    if engine.name == HOST:
-        return Ground(image=None, locks={}, variant="cpu", resources=resources, mounts=(code,))
     spec = load_image_spec(root, image)
+    wheels = read_python_lock(root / "lockfiles" / spec.name / "python.txt").wheels
+    libraries = {wheel.name: wheel.version for wheel in wheels}
+    if engine.name == HOST:
+        if spec.name != HOST_IMAGE:
+            raise UsageError(
+                f"The host engine runs in the environment of the image {HOST_IMAGE} alone, not of {spec.name}",
+                hint=f"Leave --image out, or run {spec.name} with --engine docker.",
+            )
+        return Ground(
+            image=None, locks={}, variant=spec.variant, libraries=libraries, resources=resources, mounts=(code,)
+        )
     with open_image(image, root=root, store=store, progress=progress) as made:
         engine.prepare(made)
         reference, locks = made.reference, dict(made.lock.inputs)
@@ -63,12 +80,14 @@ def make_ground(
         variant=spec.variant,
         code=code,
         engine=engine,
-        resources=msgspec.structs.replace(resources, time_limit=600),
+        resources=msgspec.structs.replace(resources, time_limit=_BYTECODE_SECONDS),
         store=store,
         progress=progress,
     )
     mounts = (code,) if bytecode is None else (code, bytecode)
-    return Ground(image=reference, locks=locks, variant=spec.variant, resources=resources, mounts=mounts)
+    return Ground(
+        image=reference, locks=locks, variant=spec.variant, libraries=libraries, resources=resources, mounts=mounts
+    )
 
 
 def run_environment(
@@ -89,8 +108,9 @@ def run_environment(
         version=settings.version,
         threads=threads,
         cores=len(ground.resources.cpus),
+        libraries=ground.libraries,
     )
-    for sentence in overridden(inherited, variables):
+    for sentence in (*overridden(inherited, variables), *not_covered(profile.value)):
         progress.note(sentence)
     return variables
 

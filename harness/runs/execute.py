@@ -16,7 +16,7 @@ from harness.record.environment import Captured
 from harness.record.hashing import digest_of, signature
 from harness.record.jsonfile import pretty_json, read_document
 from harness.record.layout import METADATA, SCRIPT_FOLDER
-from harness.record.results import RunFolder, writing
+from harness.record.results import RunFolder, remove_leftovers, writing
 from harness.record.snapshot import SCRIPT_FAMILY, Code, Surroundings, build_script_snapshot
 from harness.runs.environment import Ground, base_seed, make_ground, run_environment
 from harness.runs.git import git_state, project_files
@@ -63,6 +63,7 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
     """
     settings = _settings(request)
     identity = Identity.new("exec", request.run_name, request.results)
+    remove_leftovers(identity.results)
     with RunFolder.create(identity.results, identity.run_name) as folder:
         project = _project_mount(request, store)
         ground = make_ground(
@@ -198,7 +199,8 @@ def _record(
     data = next((mount.digest for mount in spec.mounts if mount.name == "data"), digest_of(_NO_DATA.encode()))
     snapshot = build_script_snapshot(
         request.argv,
-        {f"{OUTPUTS}/{name}": digest for name, (digest, _) in written.items()} | {"exit_code": signature(result.exit_code)},
+        {f"{OUTPUTS}/{name}": digest for name, (digest, _) in written.items()}
+        | {"exit_code": signature(result.exit_code)},
         Surroundings(facts=facts, captured=captured, image=ground.image, locks=ground.locks),
         dataset_signature=data,
         task_signature=signature({"argv": request.argv, "code": project.digest}),

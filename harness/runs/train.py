@@ -12,7 +12,7 @@ from harness.record.environment import SCHEMA as ENVIRONMENT_SCHEMA
 from harness.record.environment import Captured
 from harness.record.jsonfile import read_document
 from harness.record.manifest import check_files
-from harness.record.results import RunFolder
+from harness.record.results import RunFolder, remove_leftovers
 from harness.record.snapshot import Code, Surroundings, build_snapshot
 from harness.runs.environment import Ground, base_seed, code_digest, make_ground, run_environment
 from harness.runs.events import TrainerEvents
@@ -40,6 +40,7 @@ def train(request: RunRequest, *, root: Path, store: Store, engine: Engine, prog
     """
     experiment = _experiment(request)
     identity = Identity.new(experiment.name, request.run_name, request.results)
+    remove_leftovers(identity.results)
     with RunFolder.create(identity.results, identity.run_name) as folder:
         data, panel = panel_mount(store, experiment.data, root=root, progress=progress)
         ground = make_ground(
@@ -61,10 +62,10 @@ def train(request: RunRequest, *, root: Path, store: Store, engine: Engine, prog
 def _experiment(request: RunRequest) -> Experiment:
     """The experiment with nothing left to resolve: flags beat variables, variables beat the file."""
     loaded = load_experiment(find_experiment(request.experiment, Path.cwd()))
-    settings = resolve(loaded.reproducibility, os.environ)
+    chosen = resolve_experiment(loaded, quick=request.quick)
+    settings = resolve(chosen.reproducibility, os.environ)
     return resolve_experiment(
-        msgspec.structs.replace(loaded, reproducibility=settings),
-        quick=request.quick,
+        msgspec.structs.replace(chosen, reproducibility=settings),
         data=None if request.data is None else str(request.data),
         symbols=request.symbols,
         targets=request.targets,

@@ -5,6 +5,7 @@ library; what is left over is compiled, and forgotten, by the runs that need it.
 """
 
 import compileall
+import faulthandler
 import importlib
 import os
 import re
@@ -12,12 +13,16 @@ import sys
 import sysconfig
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import NoReturn
 
+_PATIENCE_SECONDS = 150
 _NOT_NEEDED = re.compile(r"/(test|tests|idlelib|lib2to3|tkinter|turtledemo|ensurepip)/")
 
 
-def main() -> None:
-    """Write bytecode under `$HARNESS_OUTPUT/bytecode`."""
+def main() -> NoReturn:
+    """Write bytecode under `$HARNESS_OUTPUT/bytecode`, then leave without the libraries' own farewells."""
+    # Imports of strangers can hang: then say where, rather than wait for the run's time limit.
+    faulthandler.dump_traceback_later(_PATIENCE_SECONDS, exit=True)
     sys.pycache_prefix = str(Path(os.environ["HARNESS_OUTPUT"], "bytecode"))
     sys.dont_write_bytecode = False
     compileall.compile_dir(sysconfig.get_path("stdlib"), quiet=2, rx=_NOT_NEEDED)
@@ -25,8 +30,10 @@ def main() -> None:
         if not name.startswith("_") and name.isidentifier():
             try:
                 importlib.import_module(name)
-            except Exception as error:  # noqa: BLE001 - a package that cannot be imported alone is not needed alone
+            except Exception as error:
                 print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -29,11 +29,11 @@ def environment(**fields: object) -> dict[str, str]:
 
 
 def test_the_launcher_stands_before_every_command() -> None:
-    assert launch_command(spec()) == ("python3", "-m", "harness.strict.launch", "--", "python3", "train.py")
+    assert launch_command(spec()) == ("python3", "-P", "-m", "harness.strict.launch", "--", "python3", "train.py")
 
 
 def test_fixed_addresses_are_asked_of_the_launcher() -> None:
-    assert launch_command(spec(randomize_addresses=False))[3:5] == ("--fixed-addresses", "--")
+    assert launch_command(spec(randomize_addresses=False))[4:6] == ("--fixed-addresses", "--")
 
 
 def test_a_run_of_nothing_is_refused() -> None:

@@ -27,7 +27,7 @@ class TrainingTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class FamilyOutputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Digests of what one cell produced: predictions (dtype, shape and raw bytes), canonical models, metrics, importances."""
+    """Digests of what one cell produced: predictions (as arrays), canonical models, metrics, importances."""
 
     predictions: Digest
     model: Digest

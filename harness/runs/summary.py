@@ -11,6 +11,7 @@ from harness.record.verdicts import CellVerdict, Verdict
 from harness.spec.run import Mode
 
 _MAIN = ("spearman_ic", "auc", "rmse", "log_loss")
+_SHOWN_DISPATCH = ("numpy", "openblas", "torch/aten")
 _SHOWN_LIBRARIES = ("numpy", "lightgbm", "xgboost", "xgboost-cpu", "torch")
 
 
@@ -28,11 +29,11 @@ def environment_lines(snapshot: Snapshot) -> tuple[str, ...]:
         f"{name} {environment.libraries[name].version}" for name in _SHOWN_LIBRARIES if name in environment.libraries
     ]
     cpu = environment.cpu
-    dispatch = ", ".join(f"{name} {value}" for name, value in sorted(cpu.dispatch.items()))
+    dispatch = ", ".join(f"{name} {cpu.dispatch[name]}" for name in _SHOWN_DISPATCH if name in cpu.dispatch)
     return (
         f"Image    {'none: a plain process of this machine' if image is None else f'{image.name}@{image.manifest}'}",
         f"Python   {environment.python.get('version', 'unknown')}, {', '.join(libraries) or 'no model library'}",
-        f"Numerics {group['mode']}, {group['profile']}, {cpu.model_name} ({dispatch})",
+        f"Numerics {group['mode']}, {group['profile']}, {cpu.model_name} ({dispatch or 'no numeric library'})",
     )
 
 

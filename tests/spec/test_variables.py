@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -152,3 +153,8 @@ def test_the_table_needs_the_standard_library_only():
     )
     out = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_the_documentation_is_the_table() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "variables.md"
+    assert page.read_text().endswith(markdown())

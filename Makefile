@@ -26,7 +26,7 @@ lint: .venv/.ready-dev
 
 types: .venv/.ready-dev
 	.venv/bin/mypy
-	.venv/bin/mypy -p harness.strict -p harness.training --python-executable "$$($(HARNESS) host-environment)"
+	.venv/bin/mypy -p harness.strict -p harness.training --follow-imports=silent --python-executable "$$($(HARNESS) host-environment)"
 
 imports: .venv/.ready-dev
 	.venv/bin/lint-imports

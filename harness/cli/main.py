@@ -1,17 +1,37 @@
 """The command `harness`: gathers the commands and turns errors into one sentence and an exit code."""
 
+import os
 import sys
 import traceback
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from harness.cli import build, clean, compare, dataset, execute, image, lock, run
 from harness.cli.console import stderr
+from harness.engines.signals import terminable
 from harness.errors import ExitCode, HarnessError
+
+_INTERRUPTED = 130
+
+
+class _Commands(typer.core.TyperGroup):
+    """The commands. What ends one from outside passes through typer, which would turn it into an answer of its own."""
+
+    def invoke(self, context: Any) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            raise SystemExit(_INTERRUPTED) from None
+        except BrokenPipeError:  # whoever read our stdout is gone: nothing more can be said there
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(ExitCode.USAGE) from None
+
 
 app = typer.Typer(
     name="harness",
+    cls=_Commands,
     help="Build digest-pinned images, train strictly inside them, compare what came out.",
     epilog="Exit codes: 0 done or identical · 1 divergent, or a lock is outdated · 2 usage or tool trouble · "
     "3 incomparable · 4 integrity failure.",
@@ -42,7 +62,14 @@ def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the trace
 
 def main() -> NoReturn:
     """Run the command and exit: every error is one sentence on stderr and design's exit code."""
-    sys.exit(_run())
+    with terminable():
+        try:
+            code = _run()
+        except SystemExit as stop:
+            if isinstance(stop.code, int) and stop.code > 128:
+                stderr.print("harness: interrupted", markup=False)
+            raise
+    sys.exit(code)
 
 
 def _run() -> int:
@@ -56,8 +83,7 @@ def _run() -> int:
             _say(error.format_message(), "Try `harness --help`, or `harness COMMAND --help`.")
         return ExitCode.USAGE
     except (KeyboardInterrupt, typer.Abort):
-        stderr.print("harness: interrupted", markup=False)
-        return 130
+        raise SystemExit(_INTERRUPTED) from None
     except OSError as error:
         _say(f"{error.strerror or error}: {error.filename or 'unknown file'}", None)
         return ExitCode.USAGE

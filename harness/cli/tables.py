@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from harness.cli.console import stdout
+from harness.cli.console import stderr, stdout
 from harness.record.compare import RunComparison
 from harness.record.verdicts import Verdict
 from harness.runs.publish import RunReport
@@ -42,6 +42,8 @@ def run_report(report: RunReport) -> None:
     stdout.print(table)
     for line in (*report.environment, "", f"Results  {report.folder}", f"Next     {report.advice}"):
         stdout.print(line, markup=False, highlight=False)
+    for note in report.notes:
+        stderr.print(note, markup=False, highlight=False, style="yellow")
 
 
 def comparison_table(comparison: RunComparison) -> None:

@@ -10,6 +10,8 @@ from harness.runs.log import RunLog
 from harness.store.progress import Progress, Task
 
 _LONGEST_LINE = 1 << 20
+_KEPT_LINES = 60
+_REFUSAL = "harness: "  # as the launcher begins its one sentence
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -72,11 +74,21 @@ class TrainerEvents:
             _, (context, _) = self._stages.popitem()
             context.__exit__(None, None, None)
 
+    def refusal(self, exit_code: int) -> Failure | None:
+        """Why the launcher refused to start the trainer at all, which it says on stderr; null if it did not."""
+        if exit_code not in (ExitCode.USAGE, ExitCode.INTEGRITY):
+            return None
+        for number, line in enumerate(self.errors):
+            if line.startswith(_REFUSAL):
+                hint = " ".join(text.strip() for text in self.errors[number + 1 :]) or None
+                return Failure(line.removeprefix(_REFUSAL), hint, ExitCode(exit_code))
+        return None
+
     def _printed(self, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip()
         if text:
             self._log.write("stderr", text)
-            self.errors = [*self.errors[-19:], text]
+            self.errors = [*self.errors[1 - _KEPT_LINES :], text]
 
     def _event(self, line: bytes) -> None:
         try:

@@ -50,7 +50,7 @@ def panel_mount(store: Store, data: Data, *, root: Path, progress: Progress) -> 
 def folder_mount(store: Store, folder: Path, *, name: str, only: str | None = None) -> Mount:
     """A folder (or the one file of it that `only` names) as a read-only input called `name`."""
     if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder", hint="Give --data an existing folder.")
+        raise UsageError(f"{folder} is not a folder", hint=f"Give --{name} an existing folder.")
     return mount_tree(store, name, put_tree(store, folder, include=lambda path: only is None or path == only))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from harness.engines.interface import Engine
-from harness.errors import IntegrityError, ToolError
+from harness.errors import ExitCode, HarnessError, IntegrityError, ToolError
 from harness.record.environment import SCHEMA as ENVIRONMENT_SCHEMA
 from harness.record.environment import Captured
 from harness.record.jsonfile import read_document
@@ -149,16 +149,26 @@ def _run(spec: RunSpec, engine: Engine, folder: RunFolder, code: Code, seed: int
 
 
 def _require_success(result: RunResult, events: TrainerEvents, spec: RunSpec) -> None:
-    if events.failure is not None:
-        error = IntegrityError if events.failure.exit_code == IntegrityError.exit_code else ToolError
-        raise error(events.failure.message, hint=events.failure.hint)
+    try:
+        _raise_failure(result, events, spec)
+    except HarnessError as error:
+        if events.errors:
+            error.add_note("The end of what the trainer printed:\n  " + "\n  ".join(events.errors))
+        raise
+
+
+def _raise_failure(result: RunResult, events: TrainerEvents, spec: RunSpec) -> None:
     if result.timed_out:
         raise ToolError(
             f"The run did not end within its {spec.resources.time_limit:g} s and was stopped",
             hint="Give it more with --time-limit, or use --quick.",
         )
-    if result.out_of_memory:
+    if result.out_of_memory:  # what the trainer says of it is that some process has gone
         raise ToolError("The run needed more memory than it may have", hint="Give it more with --memory (MiB).")
+    failure = events.failure or events.refusal(result.exit_code)
+    if failure is not None:
+        error = IntegrityError if failure.exit_code == ExitCode.INTEGRITY else ToolError
+        raise error(failure.message, hint=failure.hint)
     if result.exit_code != 0:
         tail = "\n  ".join(events.errors[-8:])
         raise ToolError(f"The trainer ended with exit code {result.exit_code}; the end of what it printed:\n  {tail}")

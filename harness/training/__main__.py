@@ -39,7 +39,7 @@ def main() -> int:
         return int(failure.exit_code)
     except Exception as error:
         traceback.print_exc()
-        failure = ToolError(f"{type(error).__name__}: {error}", hint="Its traceback is in the run's log.")
+        failure = ToolError(f"{type(error).__name__}: {error}", hint="`harness --debug run …` shows its traceback.")
         events.failure(failure)
         return int(failure.exit_code)
     except KeyboardInterrupt:

@@ -175,7 +175,7 @@ def build_script_snapshot(
     task_signature: Digest,
     probe_signature: Digest,
 ) -> Snapshot:
-    """The snapshot of a script that `harness exec` ran; `outputs` are its files by relative path, its stdout too.
+    """The snapshot of a script that `harness exec` ran; `outputs` are what it left, by name.
 
     Raises:
         IntegrityError: what is given cannot be a snapshot.

@@ -10,14 +10,16 @@ from pathlib import Path
 import msgspec
 
 from harness.engines.interface import Engine
-from harness.errors import ToolError, UsageError
+from harness.errors import HarnessError, IntegrityError, ToolError, UsageError
 from harness.record.environment import SCHEMA as ENVIRONMENT_SCHEMA
 from harness.record.environment import Captured
 from harness.record.hashing import digest_of, signature
 from harness.record.jsonfile import pretty_json, read_document
-from harness.record.layout import METADATA, SCRIPT_FOLDER
+from harness.record.layout import HISTORY, METADATA, SCRIPT_FOLDER, runs_folder
 from harness.record.results import RunFolder, remove_leftovers, writing
 from harness.record.snapshot import SCRIPT_FAMILY, Code, Surroundings, build_script_snapshot
+from harness.record.verdicts import Verdict
+from harness.runs.collect import Collected, collect
 from harness.runs.environment import Ground, base_seed, make_ground, run_environment
 from harness.runs.git import git_state, project_files
 from harness.runs.inputs import folder_mount
@@ -28,13 +30,15 @@ from harness.spec.reproducibility import resolve
 from harness.spec.run import Mode, Mount, Profile, RunResult, RunSpec
 from harness.store.progress import Progress
 from harness.store.store import Store
-from harness.store.trees import changed_files, checkout_tree, list_files, put_tree
+from harness.store.trees import Entry, checkout_tree, list_tree, put_tree
 
 OUTPUTS = "outputs"
+_CAPTURE = "environment.json"
 _PROJECT = "project"
 _WORK = "work"
 _NEVER_COPIED = frozenset({".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".nox", ".tox"})
 _NO_DATA = "no data"
+_SIGPIPE = 141
 
 
 class ExecRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,11 +96,18 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
             gpu=ground.variant == "cuda",
         )
         result, printed = _run(spec, engine)
-        if result.timed_out:
-            progress.note(f"The program did not end within {request.time_limit:g} s and was stopped.")
-        report = _record(request, settings, identity, ground, spec, project, before, result, printed, folder, engine)
+        _say_how_it_ended(result, request, progress)
+        _require_start(result, output)
+        left = collect(before, output / _PROJECT, folder.path / SCRIPT_FOLDER / OUTPUTS)
+        report = _record(request, settings, identity, ground, spec, project, result, printed, left, folder, engine)
+    for sentence in left.left:
+        progress.note(sentence)
     for cell in report.cells:
         progress.note(f"{cell.verdict.value} {cell.fingerprint} {'; '.join(cell.reasons)}".rstrip())
+        if cell.verdict is Verdict.IDENTICAL and left.files and cell.against is not None:
+            _compare_printed(identity.results, cell.against, printed, progress)
+    for note in report.notes:
+        progress.note(note)
     progress.note(f"Results  {report.folder}")
     return result.exit_code
 
@@ -113,23 +124,38 @@ def _settings(request: ExecRequest) -> Reproducibility:
 
 
 def _project_mount(request: ExecRequest, store: Store) -> Mount:
-    """The project as it is now: what git tracks or would track; without git all but environments and results."""
+    """The project as it is now: what git tracks or would track; without git all but environments and results.
+
+    Raises:
+        UsageError: it is no folder, or one that holds far more than a project.
+    """
     folder = request.project.absolute()
     if not folder.is_dir():
         raise UsageError(f"{request.project} is not a folder", hint="Give --project the folder of your program.")
+    if folder.resolve() in (Path("/"), Path.home().resolve()):
+        raise UsageError(
+            f"{folder} is no project: all of it would be copied",
+            hint="Stand in the folder of your program, or name it with --project.",
+        )
     files = project_files(folder)
-    results = request.results.absolute()
     parents = {str(parent) for name in files or () for parent in Path(name).parents}
 
     def wanted(path: str) -> bool:
-        if Path(path).name in _NEVER_COPIED or folder / path == results:
+        if Path(path).name in _NEVER_COPIED or _holds_results(folder / path, request.results):
             return False
         return files is None or path in files or path in parents
 
     return Mount(name=_PROJECT, source=str(folder), digest=put_tree(store, folder, include=wanted))
 
 
-def _copy(store: Store, project: Mount, target: Path) -> dict[str, tuple[Digest, int]]:
+def _holds_results(path: Path, results: Path) -> bool:
+    """Whether runs are kept here: this one's, or those of another `--output-dir`."""
+    if path.name == results.name and path.resolve() == results.resolve():
+        return True
+    return (path / HISTORY).is_file() and runs_folder(path).is_dir()
+
+
+def _copy(store: Store, project: Mount, target: Path) -> Mapping[str, Entry]:
     """A writable copy of the project for the program to work in, and what was in it."""
     with writing(target):
         shutil.copytree(checkout_tree(store, project.digest), target, symlinks=True)
@@ -139,7 +165,7 @@ def _copy(store: Store, project: Mount, target: Path) -> dict[str, tuple[Digest,
                 path = Path(parent, name)
                 if not path.is_symlink():
                     path.chmod(path.stat().st_mode | 0o200)
-    return list_files(target)
+    return list_tree(target)
 
 
 def _run(spec: RunSpec, engine: Engine) -> tuple[RunResult, Digest]:
@@ -148,8 +174,13 @@ def _run(spec: RunSpec, engine: Engine) -> tuple[RunResult, Digest]:
 
     def stdout(chunk: bytes) -> None:
         printed.update(chunk)
-        sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Nobody reads on: end as any program in a pipe does, and leave nothing for the interpreter to flush.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(_SIGPIPE) from None
 
     def stderr(chunk: bytes) -> None:
         sys.stderr.buffer.write(chunk)
@@ -159,6 +190,41 @@ def _run(spec: RunSpec, engine: Engine) -> tuple[RunResult, Digest]:
     return result, digest_from_hex(printed.hexdigest())
 
 
+def _say_how_it_ended(result: RunResult, request: ExecRequest, progress: Progress) -> None:
+    if result.timed_out:
+        progress.note(f"The program did not end within {request.time_limit:g} s and was stopped.")
+    if result.out_of_memory:
+        progress.note("The program needed more memory than it may have. Give it more with --memory (MiB).")
+
+
+def _require_start(result: RunResult, output: Path) -> None:
+    """Refuse to keep a run whose program was never started: the launcher writes its capture just before.
+
+    Raises:
+        IntegrityError: it would not have been strict.
+        ToolError: something else was in the way.
+    """
+    if (output / _CAPTURE).exists():
+        return
+    if result.exit_code == IntegrityError.exit_code:
+        raise IntegrityError("The program was not started, because its run would not be strict (see above)")
+    raise ToolError(
+        f"The program could not be started (exit code {result.exit_code})",
+        hint="See what was said above. A program must be in the project, or on PATH in the image.",
+    )
+
+
+def _compare_printed(results: Path, other: str, printed: Digest, progress: Progress) -> None:
+    """Say where two runs with the same files printed different things: times, as a rule."""
+    try:
+        metadata = msgspec.json.decode((runs_folder(results) / other / SCRIPT_FOLDER / METADATA).read_bytes())
+        before = metadata["stdout"]
+    except (OSError, HarnessError, msgspec.DecodeError, KeyError, TypeError):
+        return
+    if before != printed:
+        progress.note(f"Its files are compared; what it printed is not, and differs from {other}")
+
+
 def _record(
     request: ExecRequest,
     settings: Reproducibility,
@@ -166,26 +232,14 @@ def _record(
     ground: Ground,
     spec: RunSpec,
     project: Mount,
-    before: Mapping[str, tuple[Digest, int]],
     result: RunResult,
     printed: Digest,
+    left: Collected,
     folder: RunFolder,
     engine: Engine,
 ) -> RunReport:
     output = Path(spec.output)
-    captured_file = output / "environment.json"
-    if not captured_file.exists():
-        raise ToolError(
-            f"The program could not be started (exit code {result.exit_code})",
-            hint="See what it printed above. A program must be in the project, or on PATH in the image.",
-        )
-    captured = read_document(captured_file, Captured, ENVIRONMENT_SCHEMA)
-    written = changed_files(before, output / _PROJECT, include=lambda path: Path(path).name != "__pycache__")
-    for name in written:
-        target = folder.path / SCRIPT_FOLDER / OUTPUTS / name
-        with writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (output / _PROJECT / name).rename(target)
+    captured = read_document(output / _CAPTURE, Captured, ENVIRONMENT_SCHEMA)
     shutil.rmtree(output)
     git = git_state(request.project)
     facts = identity.facts(
@@ -199,8 +253,7 @@ def _record(
     data = next((mount.digest for mount in spec.mounts if mount.name == "data"), digest_of(_NO_DATA.encode()))
     snapshot = build_script_snapshot(
         request.argv,
-        {f"{OUTPUTS}/{name}": digest for name, (digest, _) in written.items()}
-        | {"exit_code": signature(result.exit_code)},
+        _outputs(left, result, printed),
         Surroundings(facts=facts, captured=captured, image=ground.image, locks=ground.locks),
         dataset_signature=data,
         task_signature=signature({"argv": request.argv, "code": project.digest}),
@@ -213,11 +266,25 @@ def _record(
                 "argv": request.argv,
                 "exit_code": result.exit_code,
                 "wall_seconds": result.wall_seconds,
+                "timed_out": result.timed_out,
+                "out_of_memory": result.out_of_memory,
+                "peak_memory": result.peak_memory,
                 "stdout": printed,
-                "outputs": {name: {"digest": digest, "size": size} for name, (digest, size) in written.items()},
+                "outputs": {name: {"digest": digest, "size": size} for name, (digest, size) in left.files.items()},
+                "links": left.links,
+                "removed": left.removed,
             }
         ),
     )
     return publish(
         folder, identity, spec, [Cohort(snapshot=snapshot, folder=SCRIPT_FOLDER, metrics={SCRIPT_FAMILY: {}})]
     )
+
+
+def _outputs(left: Collected, result: RunResult, printed: Digest) -> dict[str, Digest]:
+    """What is compared: the files, and how the program ended.
+
+    What it printed counts only where it is all that there is: libraries print how long they took.
+    """
+    outputs = left.outputs(OUTPUTS) | {"exit_code": signature(result.exit_code)}
+    return outputs if left.files else outputs | {"stdout": printed}

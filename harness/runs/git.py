@@ -27,12 +27,13 @@ def git_state(folder: Path) -> GitState:
 def project_files(folder: Path) -> frozenset[str] | None:
     """Paths, relative to `folder`, of the files that belong to a project: tracked, or untracked and not ignored.
 
-    Null where the folder is not in a repository, or git is not installed.
+    Submodules' tracked files are among them. Null where the folder is not in a repository, or git is not installed.
     """
-    listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".")
-    if listed is None:
+    tracked = _git(folder, "ls-files", "-z", "--cached", "--recurse-submodules", "--", ".")
+    others = _git(folder, "ls-files", "-z", "--others", "--exclude-standard", "--", ".")
+    if tracked is None or others is None:
         return None
-    return frozenset(name for name in listed.decode(errors="surrogateescape").split("\0") if name)
+    return frozenset(name for name in (tracked + others).decode(errors="surrogateescape").split("\0") if name)
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:

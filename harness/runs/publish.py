@@ -84,7 +84,7 @@ class Cohort(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CellReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a run's table."""
+    """One line of a run's table. `against` is the name of the run that it was compared with."""
 
     target: str
     view: str
@@ -95,6 +95,7 @@ class CellReport(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: Digest
     verdict: Verdict
     reasons: tuple[str, ...]
+    against: str | None = None
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +145,7 @@ def publish(folder: RunFolder, identity: Identity, spec: RunSpec, cohorts: Seque
         run_id=identity.run_id,
         folder=str(final),
         experiment=snapshots[0].experiment,
-        cells=tuple(_report(cell, comparison) for _, cell, comparison, _ in judged),
+        cells=tuple(_report(cell, comparison, run) for _, cell, comparison, run in judged),
         fingerprint_lines=tuple(fingerprint_lines(snapshots)),
         environment=environment_lines(snapshots[0]),
         advice=advice(Mode(str(snapshots[0].comparison_group["mode"])), identity.results, identity.run_name, verdicts),
@@ -164,7 +165,7 @@ def _remember(identity: Identity, cells: Sequence[Cell], verdicts: Sequence[Cell
     )
 
 
-def _report(cell: Cell, comparison: CellComparison) -> CellReport:
+def _report(cell: Cell, comparison: CellComparison, against: RunLabel | None) -> CellReport:
     name, value = main_metric(cell.metrics)
     return CellReport(
         target=cell.target,
@@ -176,4 +177,5 @@ def _report(cell: Cell, comparison: CellComparison) -> CellReport:
         fingerprint=cell.fingerprint,
         verdict=comparison.verdict,
         reasons=comparison.reasons,
+        against=None if against is None else against.run_name,
     )

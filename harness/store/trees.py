@@ -5,6 +5,8 @@ The listing is an object of the store, the folder itself lies at `trees/<hex>`, 
 listing whenever it is asked for.
 """
 
+import contextlib
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -17,10 +19,9 @@ from harness.errors import UsageError
 from harness.record.canonical import canonical_json
 from harness.record.files import sync_folder
 from harness.record.hashing import digest_of
-from harness.spec.digest import Digest, hexadecimal
+from harness.spec.digest import Digest, digest_from_hex, hexadecimal
 from harness.store.store import CorruptObjectError, MissingObjectError, Store
 from harness.store.temporary import remove_tree
-from harness.store.writer import ObjectWriter
 
 SCHEMA = "harness.tree/1"
 _CHUNK = 1 << 20
@@ -129,27 +130,6 @@ def tree_digest(listing: Listing) -> Digest:
     return digest_of(_encode(listing))
 
 
-def list_files(folder: Path, *, include: Include | None = None) -> dict[str, tuple[Digest, int]]:
-    """The regular files in a folder, by path with `/`: digest and size in bytes.
-
-    Raises:
-        UsageError: as for `put_tree`.
-    """
-    found = list_tree(folder, include=include)
-    return {path: (entry.digest, entry.size) for path, entry in found.items() if isinstance(entry, FileEntry)}
-
-
-def changed_files(
-    before: Mapping[str, tuple[Digest, int]], folder: Path, *, include: Include | None = None
-) -> dict[str, tuple[Digest, int]]:
-    """The files in a folder that are new or have another content than in `before` (what `list_files` said).
-
-    Raises:
-        UsageError: as for `put_tree`.
-    """
-    return {path: what for path, what in list_files(folder, include=include).items() if before.get(path) != what}
-
-
 def _everything(path: str) -> bool:
     del path
     return True
@@ -209,21 +189,24 @@ def _entry(source: Path, name: str, path: Path, target: Path | None) -> Entry:
 
 def _file(path: Path, target: Path | None) -> FileEntry:
     try:
-        source = path.open("rb")
+        source = path.open("rb", buffering=0)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    with source, open(target or os.devnull, "wb") as file:  # noqa: PTH123 - one of the two is no Path
+    with source, contextlib.nullcontext() if target is None else target.open("wb") as file:
         before = os.fstat(source.fileno())
-        writer = ObjectWriter(file)
-        while chunk := source.read(_CHUNK):
-            writer.write(chunk)
+        hashed, size = hashlib.sha256(), 0
+        while chunk := source.read(min(_CHUNK, before.st_size + 1)):
+            hashed.update(chunk)
+            size += len(chunk)
+            if file is not None:
+                file.write(chunk)
         after = os.fstat(source.fileno())
         executable = bool(before.st_mode & stat.S_IXUSR)
-        if target is not None:
+        if file is not None:
             os.fchmod(file.fileno(), 0o555 if executable else 0o444)
-    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size) or writer.size != after.st_size:
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size) or size != after.st_size:
         raise UsageError(f"{path} changed while it was copied", hint="Run again when nothing writes to it.")
-    return FileEntry(writer.digest, writer.size, executable)
+    return FileEntry(digest_from_hex(hashed.hexdigest()), size, executable)
 
 
 def _link(source: Path, name: str, target: str) -> LinkEntry:

@@ -38,7 +38,7 @@ test-outside: .venv/.ready-dev engine
 # The rooms that run inside are tested with the libraries of the image's lock, in the host engine's environment.
 test-inside: .venv/.ready-dev $(INSIDE)/.ready
 	HARNESS_TEST_PANEL="$$($(HARNESS) dataset sp500)" \
-	PYTHONPATH=$(CURDIR):$(INSIDE) PYTHONDONTWRITEBYTECODE=1 "$$($(HARNESS) host-environment)" -m pytest tests/strict tests/training
+	PYTHONPATH=$(CURDIR):$(INSIDE) PYTHONDONTWRITEBYTECODE=1 "$$($(HARNESS) host-environment)" -m pytest tests/strict tests/training tests/record/test_hashing.py
 
 engine: .venv/.ready
 	docker/ensure-engine.sh

@@ -136,9 +136,16 @@ def _run(spec: RunSpec, engine: Engine, folder: RunFolder, code: Code, seed: int
             result = engine.run(spec, on_stdout=events.on_stdout, on_stderr=events.on_stderr)
         finally:
             events.close()
-        log.write("info", "ended", exit_code=result.exit_code, wall_seconds=result.wall_seconds)
-    _require_success(result, events, spec)
-    training = read_document(output / "training.json", TrainingOutput, OUTPUT_SCHEMA)
+        log.write(
+            "info",
+            "ended",
+            exit_code=result.exit_code,
+            wall_seconds=result.wall_seconds,
+            peak_memory=result.peak_memory,
+        )
+        _require_success(result, events, spec)
+        training = read_document(output / "training.json", TrainingOutput, OUTPUT_SCHEMA)
+        log.write("info", "timings", seconds=training.timings)
     if training.run_id != spec.run_id:
         raise IntegrityError(f"The trainer answered for run {training.run_id}, not {spec.run_id}")
     for cohort in training.cohorts:

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from harness.cli.console import stdout
-from harness.engines.docker import clean as clean_engine
 from harness.errors import ExitCode
 
 
@@ -19,6 +18,8 @@ def clean(
 
       harness clean
     """
+    from harness.engines.docker import clean as clean_engine  # as in `open_engine`: late, for the other commands' sake
+
     removed = clean_engine(dry_run=dry_run)
     for thing in removed:
         stdout.print(f"{'would remove' if dry_run else 'removed'} {thing}", markup=False, highlight=False)

@@ -3,8 +3,6 @@
 from enum import StrEnum
 from pathlib import Path
 
-from harness.engines.docker import DockerEngine
-from harness.engines.host import HostEngine
 from harness.engines.interface import Engine
 from harness.errors import UsageError
 from harness.store.progress import Progress
@@ -26,8 +24,12 @@ def open_engine(name: EngineName, root: Path, store: Store, progress: Progress) 
     """
     match name:
         case EngineName.DOCKER:
+            from harness.engines.docker import DockerEngine  # a quarter of a second, which `build` need not wait
+
             return DockerEngine(progress=progress)
         case EngineName.HOST:
+            from harness.engines.host import HostEngine
+
             return HostEngine(root, store, progress=progress)
 
 

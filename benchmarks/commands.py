@@ -1,0 +1,40 @@
+"""The one place where a benchmark starts a program."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.errors import ToolError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(
+    command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, accept: Sequence[int] = (0,)
+) -> str:
+    """Run a program in the checkout to its end; what it printed on stdout.
+
+    Raises:
+        ToolError: it ended with another exit code than those to accept.
+    """
+    words = [str(word) for word in command]
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in accept:
+        said = (done.stderr or done.stdout).strip()[-600:]
+        raise ToolError(f"`{' '.join(words)}` ended with exit code {done.returncode}: {said}")
+    return done.stdout
+
+
+def harness(*arguments: str | Path, environment: Mapping[str, str] | None = None, accept: Sequence[int] = (0,)) -> str:
+    """Run one of the harness's own commands, as a user does."""
+    return run([sys.executable, "-m", "harness", *arguments], environment=environment, accept=accept)

@@ -1,8 +1,8 @@
 """The one table of environment variables: image configs, engines, the launcher and the documentation are made from it.
 
-Standard library only, because it is read inside images that may hold nothing else. Every value here is verified to have
-taken effect when a run starts (`harness.strict.probe.verify_settings`), because the libraries that read these variables
-ignore what they don't understand without a word.
+Standard library only, because it is read inside images that may hold nothing else. The launcher checks that a strict
+run has every value; threads and the caps of a profile are also verified to have taken effect (`harness.strict.verify`),
+because the libraries that read these variables ignore what they don't understand without a word.
 """
 
 import re

@@ -1,6 +1,5 @@
 """Call a function on a module once it has been imported, whoever imports it. Standard library only."""
 
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
@@ -57,8 +56,3 @@ class _Finder:
 
 
 _FINDER = _Finder()
-
-
-def is_importable(name: str) -> bool:
-    """Whether a top-level module could be imported, without importing it."""
-    return name in sys.modules or importlib.util.find_spec(name) is not None

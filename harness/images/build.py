@@ -15,7 +15,7 @@ from harness.images.layer import PlannedLayer
 from harness.images.manifest import Documents, make_documents
 from harness.locking.check import input_digests
 from harness.locking.debian import read_debian_lock
-from harness.locking.imagelock import SCHEMA, ImageLock, LayerLock
+from harness.locking.imagelock import BUILDER_FORMAT, SCHEMA, ImageLock, LayerLock
 from harness.locking.imagespec import ImageSpec, load_image_spec
 from harness.locking.lockfile import read_lock, write_lock
 from harness.locking.python import read_python_lock
@@ -25,9 +25,6 @@ from harness.spec.variables import image_variables
 from harness.store.artifact import DebianFile, Wheel
 from harness.store.progress import SILENT, Progress
 from harness.store.store import CorruptObjectError, Store
-
-# The builder's format: raised whenever the same inputs make other bytes than before, so that old locks say why.
-FORMAT = 1
 
 
 class Image:
@@ -188,7 +185,7 @@ def _stale(project: _Project, lock: ImageLock) -> list[str]:
     """The inputs that are not those that the lock was made from."""
     names = sorted(project.digests | lock.inputs)
     changed = [name for name in names if project.digests.get(name) != lock.inputs.get(name)]
-    return [*changed, *(["the builder's format"] if lock.builder != FORMAT else [])]
+    return [*changed, *(["the builder's format"] if lock.builder != BUILDER_FORMAT else [])]
 
 
 def _documents(spec: ImageSpec, layers: Sequence[LayerLock]) -> Documents:
@@ -197,7 +194,7 @@ def _documents(spec: ImageSpec, layers: Sequence[LayerLock]) -> Documents:
         architecture=spec.debian.architecture,
         variables=image_variables(spec.variant),
         layers=layers,
-        builder=FORMAT,
+        builder=BUILDER_FORMAT,
     )
 
 
@@ -266,7 +263,7 @@ def _make(project: _Project, store: Store, progress: Progress) -> ImageLock:
     documents = _documents(spec, layers)
     return ImageLock(
         name=spec.name,
-        builder=FORMAT,
+        builder=BUILDER_FORMAT,
         inputs=project.digests,
         manifest=documents.manifest_digest,
         config=documents.config_digest,

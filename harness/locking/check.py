@@ -7,8 +7,8 @@ import msgspec
 
 from harness.locking.datasets import read_datasets_lock
 from harness.locking.debian import read_debian_lock
+from harness.locking.imagelock import BUILDER_FORMAT, ImageLock
 from harness.locking.imagelock import SCHEMA as IMAGE_SCHEMA
-from harness.locking.imagelock import ImageLock
 from harness.locking.imagespec import (
     ImageSpec,
     debian_inputs,
@@ -105,11 +105,14 @@ def _check_image(root: Path, name: str, variables: Variables) -> list[Problem]:
     remedy = f"harness build {name} --update"
     if not image.exists():
         return [_missing(root, image, remedy)]
-    recorded, actual = (
-        read_lock(image, ImageLock, schema=IMAGE_SCHEMA).inputs,
+    locked, actual = (
+        read_lock(image, ImageLock, schema=IMAGE_SCHEMA),
         input_digests(root, name, variables=variables),
     )
+    recorded = locked.inputs
     changed = sorted(key for key in recorded | actual if recorded.get(key) != actual.get(key))
+    if locked.builder != BUILDER_FORMAT:
+        changed.append("format of the builder")
     if changed:
         message = f"was made from another {', '.join(changed)}"
         return [Problem(_shown(root, image), message, remedy)]

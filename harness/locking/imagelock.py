@@ -5,6 +5,8 @@ import msgspec
 from harness.spec.digest import Digest
 
 SCHEMA = "harness.image-lock/1"
+BUILDER_FORMAT = 1
+"""The version of how an image is assembled (`harness.images`): raised when equal inputs come to give other bytes."""
 
 
 class LayerLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """What a run stands on: the image in its engine (or none), the machine's share that it gets, its variables."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,8 +12,9 @@ from harness.errors import UsageError
 from harness.images.build import open_image
 from harness.locking.imagespec import load_image_spec
 from harness.locking.python import read_python_lock
+from harness.record.hashing import signature
 from harness.runs.bytecode import bytecode_mount
-from harness.runs.inputs import CODE, code_mount
+from harness.runs.inputs import CODE, PLUGINS, code_mount
 from harness.spec.digest import Digest
 from harness.spec.experiment import Reproducibility
 from harness.spec.reproducibility import BASE_SEED
@@ -115,9 +116,10 @@ def run_environment(
     return variables
 
 
-def code_digest(ground: Ground) -> Digest:
-    """The digest of the rooms that run inside."""
-    return next(mount.digest for mount in ground.mounts if mount.name == CODE)
+def code_digest(mounts: Sequence[Mount]) -> Digest:
+    """The digest of the code that a run is made of: the rooms that run inside, and the user's plug-ins if any."""
+    digests = {mount.name: mount.digest for mount in mounts if mount.name in (CODE, PLUGINS)}
+    return signature(digests) if PLUGINS in digests else digests[CODE]
 
 
 def base_seed(settings: Reproducibility) -> int:

@@ -16,6 +16,7 @@ from harness.store.store import Store
 from harness.store.trees import checkout_tree, put_tree, put_tree_from_files
 
 CODE = "code"
+PLUGINS = "plugins"
 PANEL_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 _INSIDE = ("__init__.py", "errors.py", "configs", "record", "spec", "strict", "training")
 

@@ -17,7 +17,7 @@ from harness.record.snapshot import Code, Surroundings, build_snapshot
 from harness.runs.environment import Ground, base_seed, code_digest, make_ground, run_environment
 from harness.runs.events import TrainerEvents
 from harness.runs.git import git_state
-from harness.runs.inputs import folder_mount, panel_mount, task_mount
+from harness.runs.inputs import PLUGINS, folder_mount, panel_mount, task_mount
 from harness.runs.log import RunLog
 from harness.runs.publish import Cohort, Identity, RunReport, publish
 from harness.runs.request import RunRequest
@@ -54,7 +54,7 @@ def train(request: RunRequest, *, root: Path, store: Store, engine: Engine, prog
         )
         spec = _run_spec(request, experiment, identity, ground, data, panel, folder.path / _WORK, store, progress)
         git = git_state(root)
-        code = Code(commit=git.commit, dirty=git.dirty, digest=code_digest(ground))
+        code = Code(commit=git.commit, dirty=git.dirty, digest=code_digest(spec.mounts))
         output = _run(spec, engine, folder, code, base_seed(experiment.reproducibility), progress)
         return _record(request, experiment, identity, ground, spec, code, output, folder, engine)
 
@@ -98,7 +98,7 @@ def _run_spec(
         seed=base_seed(settings),
         workers=1 if one_worker else request.workers or len(ground.resources.cpus),
     )
-    plugins = () if request.plugins is None else (folder_mount(store, request.plugins, name="plugins"),)
+    plugins = () if request.plugins is None else (folder_mount(store, request.plugins, name=PLUGINS),)
     return RunSpec(
         run_id=identity.run_id,
         image=ground.image,

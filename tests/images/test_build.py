@@ -160,7 +160,7 @@ def test_a_lock_whose_layer_is_another_is_missed_even_with_equal_inputs(checkout
 
 def test_a_lock_of_another_builder_is_missed(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     make(checkout)
-    monkeypatch.setattr(build_module, "FORMAT", 2)
+    monkeypatch.setattr(build_module, "BUILDER_FORMAT", 2)
     with pytest.raises(IntegrityError, match="its layers are alike, but its config is"):
         rebuild(checkout)
     with (

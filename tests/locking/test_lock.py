@@ -103,6 +103,13 @@ def test_the_harness_own_environments_are_checked_and_bind_each_other(locked):
     assert problems(locked, ["small"]) == []
 
 
+def test_an_image_lock_of_another_builder_is_outdated(locked):
+    path = locked / "lockfiles" / "small" / "image.lock"
+    assert b'"builder": 1' in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b'"builder": 1', b'"builder": 2'))
+    assert problems(locked) == [("lockfiles/small/image.lock", "was made from another format of the builder")]
+
+
 @pytest.mark.parametrize("path", ["host.txt", "dev.txt", "small/debian.lock", "small/python.txt", "small/image.lock"])
 def test_a_lock_that_is_missing_is_named(locked, path):
     (locked / "lockfiles" / path).unlink()

@@ -71,12 +71,13 @@ def record_process() -> None:
         return
     addition = _loaded_part(probe(loaded))
     output = Path(os.environ["HARNESS_OUTPUT"])
-    folder = os.open(output, os.O_RDONLY | os.O_DIRECTORY)
+    # A file of its own: the folder itself may be locked by whoever started the run, for as long as it lasts.
+    lock = os.open(output / f".{FILE_NAME}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         write(_merged(_written() or static_part(os.environ), addition), output)
     finally:
-        os.close(folder)
+        os.close(lock)
 
 
 def _written() -> dict[str, Any] | None:

@@ -1,3 +1,4 @@
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -84,11 +85,25 @@ def test_many_processes_at_once_leave_one_whole_capture_that_names_them_all(vari
         for core in ("Haswell", "Nehalem", "Haswell")
     ]
     assert [process.wait() for process in running] == [0, 0, 0]
-    assert [path.name for path in tmp_path.iterdir()] == ["environment.json"]
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["environment.json"]
     captured = json.loads((tmp_path / "environment.json").read_text())
     msgspec.convert(captured, Captured)
     if importlib.util.find_spec("threadpoolctl"):
         assert captured["cpu"]["dispatch"]["openblas"] == "Haswell | Nehalem"
+
+
+def test_a_process_ends_although_who_started_it_keeps_the_output_folder_locked(variables, tmp_path):
+    """Folders of the store are locked while they are in use, and a run may be given one."""
+    pytest.importorskip("numpy")
+    environment = variables(HARNESS_OUTPUT=str(tmp_path), mode="best_effort")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        ended = subprocess.run([sys.executable, "-c", "import numpy"], env=environment, timeout=60, check=False)
+    finally:
+        os.close(folder)
+    assert ended.returncode == 0
+    assert "numpy" in json.loads((tmp_path / "environment.json").read_text())["probe"]
 
 
 def test_the_rooms_an_unmodified_script_needs_import_the_standard_library_only(tmp_path):

@@ -13,7 +13,7 @@ def _install(session: nox.Session) -> None:
 
 @nox.session(python=["3.11", "3.12", "3.13"], tags=["quick"])
 def outside(session: nox.Session) -> None:
-    """Test the orchestrator's rooms on each Python that it supports (those that are installed)."""
+    """Test the orchestrator's rooms, without an engine, on each Python that is installed."""
     _install(session)
     session.run("python", "-m", "pytest", "--ignore=tests/strict", "--ignore=tests/training", "-m", "not docker")
 
@@ -28,9 +28,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(tags=["quick"])
 def types(session: nox.Session) -> None:
-    """Check types strictly."""
+    """Check types strictly: the outside with the locks' libraries, the inside with those of the image's lock."""
     _install(session)
     session.run("mypy")
+    python = str(session.run("python", "-m", "harness", "host-environment", silent=True)).splitlines()[-1]
+    rooms = ("-p", "harness.strict", "-p", "harness.training", "--follow-imports=silent")
+    session.run("mypy", *rooms, "--python-executable", python)
 
 
 @nox.session(tags=["quick"])

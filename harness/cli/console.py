@@ -23,8 +23,16 @@ from rich.text import Text
 
 from harness.store.progress import Task
 
-stdout = Console(soft_wrap=True)
-stderr = Console(stderr=True, soft_wrap=True)
+
+class _Console(Console):
+    """A console whose reader may go away: that is trouble; rich would answer 1, which here means divergent."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+stdout = _Console(soft_wrap=True)
+stderr = _Console(stderr=True, soft_wrap=True)
 if not stdout.is_terminal:
     stdout.width = 240  # a file or a pipe has no width: nothing is wrapped there
 

@@ -74,7 +74,7 @@ def main() -> NoReturn:
 
 def _run() -> int:
     try:
-        return app(standalone_mode=False) or ExitCode.OK
+        return app(prog_name="harness", standalone_mode=False) or ExitCode.OK
     except HarnessError as error:
         _say(error.message, error.hint)
         return error.exit_code

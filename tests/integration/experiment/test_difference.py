@@ -41,7 +41,7 @@ def test_one_changed_price_is_the_one_reason(shop, first, panel_writer):
     assert code == 3
     found = by_family(compared)
     assert found.pop("torch_mlp") == {("unverified", (), 1)}
-    assert found == dict.fromkeys(FAMILIES - {"torch_mlp"}, {("incomparable", ("dataset_signature",), 1)})
+    assert found == {family: {("incomparable", ("dataset_signature",), 1)} for family in FAMILIES - {"torch_mlp"}}
 
 
 def test_the_same_prices_in_another_file_are_the_same_data(shop, first):
@@ -64,7 +64,7 @@ def test_a_familys_hyperparameter_leaves_the_other_families_identical(shop, firs
     assert code == 3
     assert by_family(compared) == {
         "lightgbm": {("incomparable", ("hyperparameters_signature",), 1)},
-        **dict.fromkeys(FAMILIES - {"lightgbm"}, {("identical", (), 0)}),
+        **{family: {("identical", (), 0)} for family in FAMILIES - {"lightgbm"}},
     }
 
 
@@ -116,9 +116,8 @@ def test_best_effort_repeats_where_nothing_is_left_to_chance(shop, first):
 
 
 def test_the_portable_profile_runs_and_says_what_it_does_not_cover(shop, first):
-    finished = shop.run(
-        "--run-name", "portable", "--profile", "x86-64-v3", "--families", "lightgbm,torch_mlp", "--runs", "2"
-    )
+    arguments = ("--profile", "x86-64-v3", "--families", "lightgbm,torch_mlp", "--runs", "2")
+    finished = shop.run("--run-name", "portable", *arguments)
     assert finished.code == 0
     assert "torch's sqrt" in finished.stderr
     assert "torch's sqrt" not in first.stderr

@@ -19,7 +19,7 @@ from harness.spec.documents import suggestion
 from harness.spec.experiment import Data, Experiment, Layout, View
 from harness.spec.names import check_names
 from harness.spec.resolution import day_number
-from harness.training.tables import Table, read_table
+from harness.training.tables import Table, column_names, read_table
 
 SCHEMA = "harness.panel/1"
 
@@ -64,12 +64,10 @@ def load_panel(path: Path, data: Data) -> Panel:
             (date, symbol) twice, an infinity, or a price that isn't positive. The message says where.
     """
     file = _the_file(path)
-    if data.layout is Layout.WIDE:
-        table = read_table(file, data.date_column, (), data.symbols)
-        panel = _from_wide(table, data, file)
-    else:
-        table = read_table(file, data.date_column, (data.symbol_column,), (data.price_column,), extras=True)
-        panel = _from_long(table, data, file)
+    try:
+        panel = _read(file, data)
+    except UsageError as error:
+        raise UsageError(error.message, hint=_layout_hint(file, data) or error.hint) from error
     return _checked(_selected(panel, data, file), data, file)
 
 
@@ -93,7 +91,12 @@ def check_panel(panel: Panel, experiment: Experiment) -> None:
     """
     if View.SYMBOL_SPECIFIC in experiment.views:
         for symbol in experiment.symbol_specific:
-            panel.symbol_index(symbol)
+            if symbol not in panel.symbols:
+                raise UsageError(
+                    f"The panel has no symbol {symbol!a}, which symbol_specific names",
+                    hint=f"{suggestion(symbol, panel.symbols)} `--symbols {','.join(panel.symbols[:3])}` picks both: "
+                    "the symbols of the panel, and those that are trained alone.",
+                )
     if View.CROSS_SECTIONAL in experiment.views and len(panel.symbols) < 2:
         raise UsageError(
             f"The panel has one symbol ({panel.symbols[0]}), and the view CROSS_SECTIONAL needs at least two",
@@ -117,6 +120,26 @@ def _the_file(path: Path) -> Path:
     shown = ", ".join(files[:10]) + (", …" if len(files) > 10 else "")
     problem = f"holds {len(files)} files ({shown})" if files else "holds no file"
     raise UsageError(f"The data folder {path} {problem}", hint="Name the one data file.")
+
+
+def _read(file: Path, data: Data) -> Panel:
+    if data.layout is Layout.WIDE:
+        return _from_wide(read_table(file, data.date_column, (), data.symbols), data, file)
+    table = read_table(file, data.date_column, (data.symbol_column,), (data.price_column,), extras=True)
+    return _from_long(table, data, file)
+
+
+def _layout_hint(file: Path, data: Data) -> str | None:
+    """What to do about a file that is read as wide and plainly is long; null where that isn't so."""
+    try:
+        names = column_names(file)
+    except UsageError:
+        return None
+    symbol, price = data.symbol_column, data.price_column
+    if data.layout is Layout.LONG or symbol not in names or price not in names:
+        return None
+    also = "" if data.date_column in names else ", and its data.date_column,"
+    return f"It has the columns {symbol} and {price}: write `data.layout: long`{also} in the experiment's file."
 
 
 def _from_wide(table: Table, data: Data, file: Path) -> Panel:
@@ -178,7 +201,8 @@ def _selected(panel: Panel, data: Data, file: Path) -> Panel:
     inside &= True if end is None else panel.dates <= end
     if not inside.any():
         known = f"{date_text(panel.dates[0])} to {date_text(panel.dates[-1])}"
-        raise UsageError(f"{file.name} has no date from {data.start} to {data.end}", hint=f"It covers {known}.")
+        asked = f"from {data.start or 'the beginning'} to {data.end or 'the end'}"
+        raise UsageError(f"{file.name} has no date {asked}", hint=f"It covers {known}.")
     present = ~np.isnan(panel.prices)
     filled: NDArray[np.bool_] = np.asarray(present[inside].any(axis=0))
     for symbol, has_values in zip(panel.symbols, filled, strict=True):

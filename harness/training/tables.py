@@ -1,9 +1,10 @@
 """Tables as they lie in files: CSV, gzipped CSV and Parquet, read in one thread into arrays of plain types."""
 
+import contextlib
 import gzip
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _ISO_DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]00:00(?::00(?:\.0+)?
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A"]
 _NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,16 @@ def read_table(
 ) -> Table:
     """The table in `file`: the date column, the text columns `keys`, and the columns `numbers` (null: all others).
 
-    With `extras` the remaining columns are read too, those that hold numbers. The format is told by the content, not
-    by the name.
+    With `extras` the remaining columns are read too, those that hold numbers. The format is told by the content; a
+    name may not say Parquet of what isn't.
 
     Raises:
         UsageError: the file is empty, damaged, too large, lacks a column or has one twice, or a cell isn't what its
             column must hold.
     """
-    try:
+    with _reading(file):
         source, is_parquet = _open(file)
-        names = pa_parquet.read_schema(source).names if is_parquet else _csv_header(source)
+        names = _names(source, is_parquet)
         known = {date_column, *keys}
         rest = [name for name in names if name not in known]
         numbers = rest if numbers is None else list(numbers)
@@ -69,12 +71,39 @@ def read_table(
                 **dict.fromkeys(numbers, pa.float64()),
             }
             table = _read_csv(source, wanted, types)
+        return _table(file, table, date_column, keys, numbers, wanted)
+
+
+def column_names(file: Path) -> tuple[str, ...]:
+    """The names of the columns of the table in `file`.
+
+    Raises:
+        UsageError: the file is empty, damaged or too large.
+    """
+    with _reading(file):
+        return tuple(_names(*_open(file)))
+
+
+@contextlib.contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{file.name} holds text that is not UTF-8", hint="Export it as CSV in UTF-8, as gzipped CSV or as Parquet."
+        ) from error
     except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
         reason = " ".join(str(error).split())[:300]
         raise UsageError(f"{file.name} cannot be read as a table: {reason}") from error
+
+
+def _table(
+    file: Path, table: pa.Table, date_column: str, keys: Sequence[str], numbers: Sequence[str], wanted: Sequence[str]
+) -> Table:
+    """The columns `wanted` as arrays; those in `numbers` must hold them."""
     if table.num_rows == 0:
         raise UsageError(f"{file.name} is empty: it has a header and no rows")
-    columns = {name: _numbers(table[name]) for name in wanted if name not in known}
+    columns = {name: _numbers(table[name]) for name in wanted if name not in (date_column, *keys)}
     for name in numbers:
         if columns[name] is None:
             raise UsageError(f"The column {name!a} of {file.name} holds {table[name].type}, not numbers")
@@ -105,12 +134,17 @@ def _open(file: Path) -> tuple[pa.NativeFile, bool]:
     if not data.strip():
         raise UsageError(f"{file.name} is empty")
     is_parquet = start.startswith(_PARQUET)
+    if not is_parquet and file.suffix.lower() in _PARQUET_SUFFIXES:
+        raise UsageError(f"{file.name} is not Parquet: it does not begin with PAR1", hint="Export it again.")
     if b"\0" in start and not is_parquet:
         raise UsageError(f"{file.name} is neither CSV, gzipped CSV nor Parquet", hint="Export it as one of these.")
     return pa.BufferReader(data), is_parquet
 
 
-def _csv_header(source: pa.NativeFile) -> list[str]:
+def _names(source: pa.NativeFile, is_parquet: bool) -> list[str]:
+    if is_parquet:
+        parquet: list[str] = pa_parquet.read_schema(source).names
+        return parquet
     options = pa_csv.ReadOptions(use_threads=False)
     names: list[str] = pa_csv.open_csv(source, read_options=options).schema.names
     return names

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 import pytest
+from msgspec.structs import replace as replace_fields
 
 from harness.errors import UsageError
 from harness.spec.experiment import Data, Experiment, Layout, View
@@ -188,6 +189,8 @@ def test_what_reading_changed_is_noted(tmp_path: Path) -> None:
         ("Date,AAA\n2020-01-01 09:30,1\n", "'2020-01-01 09:30' in data row 1"),
         ("Date,AAA\n,1\n", "'' in data row 1"),
         (b"Date,AAA\n2020-01-01,\xff\n", "panel.csv cannot be read as a table"),
+        (b"Date,\xff\xfe\n2020-01-01,1\n", "panel.csv holds text that is not UTF-8"),
+        ((bytes(range(128, 256)) + b"\n") * 40, "panel.csv holds text that is not UTF-8"),
         (b"PK\x03\x04\x00\x00rest", "neither CSV, gzipped CSV nor Parquet"),
         (b"PAR1 and then nothing of the kind PAR1", "cannot be read as a table"),
         (gzip.compress(TEXT.encode())[:-20], "cannot be read as a table"),
@@ -269,6 +272,45 @@ def test_other_types_of_numbers_are_read_as_float64(tmp_path: Path) -> None:
     assert load_panel(tmp_path / "panel.parquet", Data(path="x", symbols=("A",))).symbols == ("A",)
 
 
+@pytest.mark.parametrize("name", ["x.parquet", "X.PQ"])
+def test_a_name_may_not_say_parquet_of_what_is_not(tmp_path: Path, name: str) -> None:
+    assert f"{name} is not Parquet" in refusal(write(tmp_path, TEXT, name))
+    assert f"{name} is not Parquet" in refusal(write(tmp_path, b"PK\x03\x04\x00\x00rest", name))
+    pa_parquet.write_table(pa_csv.read_csv(write(tmp_path, TEXT)), tmp_path / name)
+    assert load_panel(tmp_path / name, WIDE).symbols == ("AAA", "BBB", "C.C")
+
+
+def test_text_in_parquet_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    table = pa.table({"Date": pa.array([b"2020-01-01", b"\xff"]).view(pa.string()), "AAA": pa.array([1.0, 2.0])})
+    pa_parquet.write_table(table, tmp_path / "panel.parquet")
+    assert "panel.parquet holds text that is not UTF-8" in refusal(tmp_path / "panel.parquet")
+
+
+@pytest.mark.parametrize("symbols", [None, ("AAA", "BBB")])
+@pytest.mark.parametrize("date", ["Date", "date"])
+def test_a_long_table_that_is_read_as_wide_is_told_from_a_damaged_one(
+    tmp_path: Path, symbols: tuple[str, ...] | None, date: str
+) -> None:
+    data = replace_fields(WIDE, symbols=symbols)
+    text = refusal(write(tmp_path, long_text().replace("Date", date, 1)), data)
+    assert "It has the columns symbol and close: write `data.layout: long`" in text
+    assert ("and its data.date_column" in text) is (date == "date")
+    assert "layout" not in refusal(write(tmp_path, long_text().replace("close", "price")), data)
+    assert "layout" not in refusal(write(tmp_path, TEXT.replace("Date", date + "s")), data)
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"start": "2021-01-01"}, "has no date from 2021-01-01 to the end"),
+        ({"end": "2019-12-31"}, "has no date from the beginning to 2019-12-31"),
+        ({"start": "2018-01-01", "end": "2019-12-31"}, "has no date from 2018-01-01 to 2019-12-31"),
+    ],
+)
+def test_dates_that_are_not_there_are_said_in_words(tmp_path: Path, fields: dict[str, Any], part: str) -> None:
+    assert part in refusal(write(tmp_path, TEXT), replace_fields(WIDE, **fields))
+
+
 def test_a_folder_must_hold_one_file(tmp_path: Path) -> None:
     assert "holds no file" in refusal(tmp_path)
     write(tmp_path, TEXT)
@@ -300,8 +342,9 @@ def test_an_experiment_must_fit_the_panel(tmp_path: Path) -> None:
     panel = load_panel(write(tmp_path, TEXT), WIDE)
     check_panel(panel, experiment())
     check_panel(panel, experiment(views=(View.SYMBOL_SPECIFIC,), symbol_specific=("AAA",)))
-    with pytest.raises(UsageError, match="no symbol 'AAB'"):
+    with pytest.raises(UsageError, match="no symbol 'AAB', which symbol_specific names") as caught:
         check_panel(panel, experiment(views=(View.SYMBOL_SPECIFIC,), symbol_specific=("AAB",)))
+    assert "`--symbols AAA,BBB,C.C` picks both" in str(caught.value.hint)
     alone = Panel(panel.dates, ("AAA",), {"close": panel.prices[:, :1]}, "close")
     check_panel(alone, experiment(views=(View.SYMBOL_SPECIFIC,), symbol_specific=("AAA",)))
     with pytest.raises(UsageError, match="CROSS_SECTIONAL needs at least two"):

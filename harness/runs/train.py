@@ -4,8 +4,6 @@ import os
 import shutil
 from pathlib import Path
 
-import msgspec
-
 from harness.engines.interface import Engine
 from harness.errors import ExitCode, HarnessError, IntegrityError, ToolError
 from harness.record.environment import SCHEMA as ENVIRONMENT_SCHEMA
@@ -22,7 +20,6 @@ from harness.runs.log import RunLog
 from harness.runs.publish import Cohort, Identity, RunReport, publish
 from harness.runs.request import RunRequest
 from harness.spec.experiment import Experiment
-from harness.spec.reproducibility import resolve
 from harness.spec.resolution import find_experiment, load_experiment, resolve_experiment
 from harness.spec.run import Mount, RunResult, RunSpec
 from harness.spec.task import OUTPUT_SCHEMA, TrainingOutput, TrainingTask
@@ -62,10 +59,10 @@ def train(request: RunRequest, *, root: Path, store: Store, engine: Engine, prog
 def _experiment(request: RunRequest) -> Experiment:
     """The experiment with nothing left to resolve: flags beat variables, variables beat the file."""
     loaded = load_experiment(find_experiment(request.experiment, Path.cwd()))
-    chosen = resolve_experiment(loaded, quick=request.quick)
-    settings = resolve(chosen.reproducibility, os.environ)
     return resolve_experiment(
-        msgspec.structs.replace(chosen, reproducibility=settings),
+        loaded,
+        quick=request.quick,
+        environ=os.environ,
         data=None if request.data is None else str(request.data),
         symbols=request.symbols,
         targets=request.targets,

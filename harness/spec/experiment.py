@@ -4,6 +4,7 @@ The keys under `reproducibility`, `multi_target` and `threading` are those that 
 What a file means once overrides are applied, and whether it makes sense, is decided in `harness.spec.resolution`.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -11,7 +12,14 @@ import msgspec
 
 from harness.spec.run import Mode
 
-BUILT_IN_FAMILIES = ("lightgbm", "xgboost", "torch_mlp", "ridge")
+BUILT_IN_FAMILIES: Mapping[str, str] = {
+    "lightgbm": "lightgbm",
+    "xgboost": "xgboost",
+    "torch_mlp": "torch",
+    "ridge": "ridge",
+}
+"""The families that need no `library` or `plugin`, each with the library that it is made with."""
+LIBRARY_KEY = "library"
 PLUGIN_KEY = "plugin"
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -65,7 +73,11 @@ class Folds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class StrictSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`force_single_thread` means one thread per reduction; independent fits still run side by side."""
+    """What a strict run holds to; in `best_effort` none of it counts.
+
+    `force_single_thread` means one thread per reduction; independent fits still run side by side. A program of one's
+    own may do without `require_env_vars` and `enforce_stable_ordering`; a strict training run refuses to.
+    """
 
     require_env_vars: bool = True
     disable_gpu_tree_models: bool = True
@@ -104,7 +116,8 @@ class Threading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One experiment.
 
-    `families` maps a model family to its hyperparameters; a family of one's own says there `plugin: "module:factory"`.
+    `families` maps a model family to its hyperparameters; a name of one's own says there `library: lightgbm`, or
+    `plugin: "module:factory"`.
     `symbol_specific` names the symbols that are also trained alone; `quick` holds overrides for `--quick`, key by key.
     """
 

@@ -1,5 +1,6 @@
 """From an experiment's name and what the caller overrides to an experiment with nothing left to resolve."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -11,9 +12,10 @@ import msgspec
 
 from harness.errors import UsageError
 from harness.spec.columns import parse_features, parse_targets
-from harness.spec.documents import Origin, convert_document, load_document, suggestion
-from harness.spec.experiment import BUILT_IN_FAMILIES, PLUGIN_KEY, Data, Experiment, View
+from harness.spec.documents import KeyPath, Origin, convert_document, key_path, load_document, suggestion
+from harness.spec.experiment import BUILT_IN_FAMILIES, LIBRARY_KEY, PLUGIN_KEY, Data, Experiment, Reproducibility, View
 from harness.spec.names import check_name, check_names
+from harness.spec.reproducibility import resolve
 from harness.spec.run import Mode
 
 SUFFIXES = (".yaml", ".yml")
@@ -56,6 +58,7 @@ def resolve_experiment(
     experiment: Experiment,
     *,
     quick: bool = False,
+    environ: Mapping[str, str] | None = None,
     data: str | None = None,
     symbols: Sequence[str] | None = None,
     targets: Sequence[str] | None = None,
@@ -64,10 +67,11 @@ def resolve_experiment(
     mode: Mode | None = None,
     seed: int | None = None,
 ) -> Experiment:
-    """The experiment with `quick` and then the caller's overrides applied; null overrides leave what it says.
+    """The experiment with `quick`, the variables in `environ`, and then the caller's overrides applied.
 
-    `data` is the path of a panel to use instead of the experiment's. `families` picks among the experiment's. With
-    `symbols`, only those of them that `symbol_specific` names are trained alone; if it names none, all are.
+    Null overrides leave what it says. `data` is the path of a panel to use instead of the experiment's. `families`
+    picks among the experiment's. With `symbols`, only those of them that `symbol_specific` names are trained alone; if
+    it names none, all are.
 
     Raises:
         UsageError: something in it makes no sense: the error names the key. The keys in `quick` are checked even where
@@ -85,7 +89,7 @@ def resolve_experiment(
         resolved = _replace(resolved, features=tuple(features))
     if families is not None:
         resolved = _replace(resolved, families=_picked(resolved.families, families))
-    settings = resolved.reproducibility
+    settings = resolved.reproducibility if environ is None else resolve(resolved.reproducibility, environ)
     if mode is not None:
         settings = msgspec.structs.replace(settings, mode=mode)
     if seed is not None:
@@ -130,6 +134,7 @@ def _quickened(experiment: Experiment) -> Experiment:
         if family not in experiment.families:
             hint = suggestion(str(family), experiment.families)
             raise origin.error(("quick", "families", str(family)), "is not one of the experiment's families", hint)
+    _check_finite(experiment.quick, ("quick",))
     merged = _merged(msgspec.to_builtins(experiment), experiment.quick)
     return convert_document({**merged, "quick": {}}, Origin(f"experiment {experiment.name} with quick"), Experiment)
 
@@ -170,6 +175,7 @@ def _check(experiment: Experiment, what: str) -> None:
         parse_features(experiment.features)
         _check_purge(experiment)
         _check_views(experiment)
+        _check_strict(experiment.reproducibility)
         for family, hyperparameters in experiment.families.items():
             _check_family(family, hyperparameters)
         check_names(experiment.families, "family")
@@ -233,13 +239,64 @@ def _check_views(experiment: Experiment) -> None:
         )
 
 
+def _check_strict(settings: Reproducibility) -> None:
+    """Refuse to switch off what a strict training run always does: a key that changes nothing would mislead."""
+    always = {
+        "require_env_vars": "requires its environment variables",
+        "enforce_stable_ordering": "sorts targets, families and symbols",
+    }
+    for key, what in always.items():
+        if settings.mode is Mode.STRICT and not getattr(settings.strict, key):
+            raise UsageError(
+                f"reproducibility.strict.{key} is false, and a strict run always {what}",
+                hint="Remove the key, or use mode: best_effort.",
+            )
+
+
 def _check_family(family: str, hyperparameters: Mapping[str, Any]) -> None:
-    plugin = hyperparameters.get(PLUGIN_KEY)
-    if PLUGIN_KEY not in hyperparameters:
-        if family not in BUILT_IN_FAMILIES:
-            hint = f'{suggestion(family, BUILT_IN_FAMILIES)} A family of your own says plugin: "module:factory".'
-            raise UsageError(f"There is no family {family!a}", hint=hint)
-    elif family in BUILT_IN_FAMILIES:
+    """Refuse a family that is not known, and hyperparameters that would not reach the trainer as they are."""
+    if PLUGIN_KEY in hyperparameters:
+        _check_plugin(family, hyperparameters)
+    elif LIBRARY_KEY in hyperparameters:
+        _check_library(family, hyperparameters[LIBRARY_KEY])
+    elif family not in BUILT_IN_FAMILIES:
+        known = suggestion(family, BUILT_IN_FAMILIES)
+        hint = f'{known} A family of your own says library: lightgbm (or another), or plugin: "module:factory".'
+        raise UsageError(f"There is no family {family!a}", hint=hint)
+    _check_finite(hyperparameters, ("families", family))
+
+
+def _check_plugin(family: str, hyperparameters: Mapping[str, Any]) -> None:
+    plugin = hyperparameters[PLUGIN_KEY]
+    if family in BUILT_IN_FAMILIES:
         raise UsageError(f"families.{family} names a plug-in, but {family} is built in", hint="Call it something else.")
-    elif not isinstance(plugin, str) or not _PLUGIN.fullmatch(plugin):
+    if LIBRARY_KEY in hyperparameters:
+        raise UsageError(f"families.{family} has both {PLUGIN_KEY} and {LIBRARY_KEY}", hint="Keep one of the two.")
+    if not isinstance(plugin, str) or not _PLUGIN.fullmatch(plugin):
         raise UsageError(f"families.{family}.plugin is {str(plugin)[:60]!a}", hint='Write it as "module:factory".')
+
+
+def _check_library(family: str, library: Any) -> None:
+    known = sorted(set(BUILT_IN_FAMILIES.values()))
+    if library not in known:
+        text = str(library)[:60]
+        raise UsageError(f"families.{family}.library is {text!a}, no known library", hint=suggestion(text, known))
+    if BUILT_IN_FAMILIES.get(family, library) != library:
+        raise UsageError(
+            f"families.{family}.library is {library}, but {family} is built in", hint="Call it something else."
+        )
+
+
+def _check_finite(value: Any, place: KeyPath) -> None:
+    """Refuse NaN and infinity at any depth: the task is JSON, which has neither and would say null for them.
+
+    A trainer takes null for "the library's own default", so the run would train something else than was asked for.
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_finite(item, (*place, str(key)))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_finite(item, (*place, index))
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{key_path(place)} is {value}", hint="Give a number, or leave the key out for the default.")

@@ -10,15 +10,15 @@ from harness.record.hashing import signature
 from harness.record.jsonfile import pretty_json
 from harness.spec.digest import Digest
 from harness.spec.documents import suggestion
+from harness.spec.experiment import BUILT_IN_FAMILIES, LIBRARY_KEY
 from harness.spec.names import check_names
 from harness.strict.estimators import find_library
 from harness.strict.models.plugin import KEY as PLUGIN
 from harness.strict.models.plugin import LIBRARIES_KEY
+from harness.strict.ordering import stable_sort
 
 SCHEMA = "harness.hyperparameters/1"
-LIBRARY_KEY = "library"
 
-_LIBRARY_OF = {"lightgbm": "lightgbm", "xgboost": "xgboost", "torch_mlp": "torch", "ridge": "ridge"}
 # Features, targets and metrics are computed with it, whatever the family.
 _ALWAYS_PROBED = "numpy"
 
@@ -66,7 +66,7 @@ def resolve_families(families: Mapping[str, Mapping[str, Any]]) -> tuple[Family,
     if not families:
         raise UsageError("The experiment has no families", hint="Name at least one, such as lightgbm.")
     check_names(families, "family")
-    return tuple(_resolve(name, families[name] or {}) for name in sorted(families))
+    return tuple(_resolve(name, families[name] or {}) for name in stable_sort(families))
 
 
 def libraries_of(families: Iterable[Family]) -> tuple[str, ...]:
@@ -100,11 +100,11 @@ def _library(name: str, hyperparameters: Mapping[str, Any]) -> str:
         if LIBRARY_KEY in hyperparameters:
             raise UsageError(f"families.{name} has both {PLUGIN} and {LIBRARY_KEY}", hint="Keep one.")
         return PLUGIN
-    library = hyperparameters.get(LIBRARY_KEY, _LIBRARY_OF.get(name))
+    library = hyperparameters.get(LIBRARY_KEY, BUILT_IN_FAMILIES.get(name))
     if library is None:
         raise UsageError(
             f"families.{name} is not a known family",
-            hint=f"{suggestion(name, _LIBRARY_OF)} Any other name needs `library: …` or `{PLUGIN}: module:factory`.",
+            hint=f"{suggestion(name, BUILT_IN_FAMILIES)} Another name needs `library: …` or `{PLUGIN}: …`.",
         )
     if not isinstance(library, str) or library == PLUGIN:
         raise UsageError(f"families.{name}.{LIBRARY_KEY} is {library!r}", hint="Name a library, such as lightgbm.")

@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.spec.documents import parse_document
-from harness.spec.experiment import Experiment, View
+from harness.spec.experiment import BUILT_IN_FAMILIES, Experiment, View
 from harness.spec.resolution import day_number, find_experiment, load_experiment, resolve_experiment
 from harness.spec.run import Mode
 
@@ -102,6 +102,19 @@ def test_symbols_of_ones_own_are_all_trained_alone() -> None:
         ({"families": {"mine": {"plugin": "nowhere"}}, "quick": {}}, "families.mine.plugin is 'nowhere'"),
         ({"families": {"mine": {"plugin": None}}, "quick": {}}, "families.mine.plugin"),
         ({"families": {"xgboost": {"plugin": "a:b"}}, "quick": {}}, "xgboost is built in"),
+        ({"families": {"mine": {"plugin": "a:b", "library": "torch"}}, "quick": {}}, "both plugin and library"),
+        ({"families": {"mine": {"library": "lihgtgbm"}}, "quick": {}}, "families.mine.library is 'lihgtgbm'"),
+        ({"families": {"mine": {"library": "torch_mlp"}}, "quick": {}}, "families.mine.library is 'torch_mlp'"),
+        ({"families": {"mine": {"library": "plugin"}}, "quick": {}}, "families.mine.library is 'plugin'"),
+        ({"families": {"mine": {"library": ["ridge"]}}, "quick": {}}, "families.mine.library"),
+        ({"families": {"mine": {"library": None}}, "quick": {}}, "families.mine.library"),
+        ({"families": {"ridge": {"library": "torch"}}, "quick": {}}, "ridge is built in"),
+        ({"families": {"ridge": {"alpha": float("nan")}}, "quick": {}}, "families.ridge.alpha is nan"),
+        (
+            {"families": {"m": {"plugin": "a:b", "x": {"y": [1, -float("inf")]}}}, "quick": {}},
+            "families.m.x.y[1] is -inf",
+        ),
+        ({"quick": {"families": {"lightgbm": {"eta": float("inf")}}}}, "quick.families.lightgbm.eta is inf"),
         ({"families": {"a/b": {"plugin": "a:b"}}, "quick": {}}, "U+002F"),
         ({"folds": {"purge": 9}}, "shorter than the horizon of fwd_ret_10d"),
         ({"quick": {"name": "x"}}, "quick.name cannot be overridden"),
@@ -138,6 +151,53 @@ def test_an_override_that_makes_no_sense_is_refused(overrides: dict[str, Any], p
     with pytest.raises(UsageError) as caught:
         resolve_experiment(trial(), **overrides)
     assert part in caught.value.message, caught.value.message
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".NaN"])
+def test_a_number_that_json_has_no_form_for_never_reaches_the_trainer(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "trial.yaml"
+    path.write_text(TEXT.replace("num_leaves: 31", f"num_leaves: 31, lambda_l1: {value}"))
+    experiment = load_experiment(path)
+    assert msgspec.json.decode(msgspec.json.encode(experiment), type=Experiment).families["lightgbm"] == {
+        "n_estimators": 100, "num_leaves": 31, "lambda_l1": None
+    }  # fmt: skip
+    with pytest.raises(UsageError, match=r"families\.lightgbm\.lambda_l1 is -?(inf|nan)"):
+        resolve_experiment(experiment)
+
+
+def test_what_is_accepted_comes_back_from_json_as_it_is() -> None:
+    numbers = {"a": 1e308, "b": 5e-324, "c": [2**70, -0.0, {"d": 0.1}], "e": "inf", "f": None, "g": True}
+    resolved = resolve_experiment(trial(families={"lightgbm": numbers}, quick={}))
+    assert msgspec.json.decode(msgspec.json.encode(resolved), type=Experiment) == resolved
+
+
+@pytest.mark.parametrize("library", sorted(set(BUILT_IN_FAMILIES.values())))
+def test_a_family_may_have_a_name_of_its_own_and_a_library(library: str) -> None:
+    families = {"mine": {"library": library}, **{name: {"library": BUILT_IN_FAMILIES[name]} for name in ["torch_mlp"]}}
+    assert resolve_experiment(trial(families=families, quick={})).families == families
+
+
+def test_the_error_for_an_unknown_library_says_what_there_is() -> None:
+    with pytest.raises(UsageError, match="Did you mean lightgbm"):
+        resolve_experiment(trial(families={"mine": {"library": "lihgtgbm"}}, quick={}))
+
+
+@pytest.mark.parametrize("key", ["require_env_vars", "enforce_stable_ordering"])
+def test_what_a_strict_run_always_does_cannot_be_switched_off(key: str) -> None:
+    off = trial(reproducibility={"strict": {key: False}})
+    with pytest.raises(UsageError, match=rf"reproducibility\.strict\.{key} is false, and a strict run always"):
+        resolve_experiment(off)
+    assert resolve_experiment(trial(reproducibility={"strict": {key: True}})) == trial(quick={})
+    for best_effort in ({"mode": Mode.BEST_EFFORT}, {"environ": {"REPRO_MODE": "best_effort"}}):
+        assert not getattr(resolve_experiment(off, **best_effort).reproducibility.strict, key)
+
+
+def test_variables_beat_the_file_and_flags_beat_both() -> None:
+    environ = {"REPRO_MODE": "best_effort", "REPRO_SEED": "7"}
+    settings = resolve_experiment(trial(), environ=environ, seed=8).reproducibility
+    assert (settings.mode, settings.seed) == (Mode.BEST_EFFORT, 8)
+    assert resolve_experiment(trial(), environ=environ).reproducibility.seed == 7
+    assert resolve_experiment(trial()).reproducibility.seed is None
 
 
 def test_what_quick_makes_of_an_experiment_is_checked_where_it_is_applied() -> None:

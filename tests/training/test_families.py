@@ -3,6 +3,8 @@ from typing import Any
 import pytest
 
 from harness.errors import IntegrityError, UsageError
+from harness.spec.experiment import BUILT_IN_FAMILIES
+from harness.strict.estimators import LIBRARIES
 from harness.training.families import Family, libraries_of, resolve_families
 
 PROBES = {"numpy": {"dot": "a"}, "lightgbm": {"fit": "b"}, "xgboost": {"fit": "c"}, "torch": {"mm": "d"}}
@@ -52,6 +54,11 @@ def test_a_library_that_was_not_probed_is_named():
 def test_threads_enter_the_group_only_where_they_were_not_shown_to_change_no_bit(name, entering):
     assert family(name).threads_in_group(2, strict=True) == entering
     assert family(name).threads_in_group(2, strict=False) == 2
+
+
+def test_the_libraries_that_an_experiment_may_name_are_those_there_are():
+    assert {*BUILT_IN_FAMILIES.values(), "plugin"} == set(LIBRARIES)
+    assert all(family(name).library == library for name, library in BUILT_IN_FAMILIES.items())
 
 
 def test_a_name_of_ones_own_says_what_it_is():

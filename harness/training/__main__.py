@@ -2,6 +2,7 @@
 
 import harness.strict.bootstrap  # noqa: F401 - before anything that could import NumPy; isort: skip
 
+import errno
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from typing import NoReturn
 import msgspec
 
 from harness.errors import ExitCode, HarnessError, ToolError, UsageError
+from harness.record.results import refusal
 from harness.spec.task import SCHEMA, TrainingTask
 from harness.training.events import Events, keep_stdout
 
@@ -33,10 +35,9 @@ def main() -> int:
         return int(error.exit_code)
     except OSError as error:
         traceback.print_exc()
-        place = f"{error.filename}: " if error.filename else ""
-        failure = ToolError(f"{place}{error.strerror or error}", hint="Look at the output folder, its disk and rights.")
-        events.failure(failure)
-        return int(failure.exit_code)
+        refused = _refused(error)
+        events.failure(refused)
+        return int(refused.exit_code)
     except Exception as error:
         traceback.print_exc()
         failure = ToolError(f"{type(error).__name__}: {error}", hint="`harness --debug run …` shows its traceback.")
@@ -62,6 +63,13 @@ def _read_task(path: Path) -> TrainingTask:
     if task.schema != SCHEMA:
         raise UsageError(f"{path} is written as {task.schema[:60]}, this trainer reads {SCHEMA}")
     return task
+
+
+def _refused(error: OSError) -> HarnessError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return refusal(error, Path(error.filename or os.environ["HARNESS_OUTPUT"]))
+    place = f"{error.filename}: " if error.filename else ""
+    return ToolError(f"{place}{error.strerror or error}", hint="Look at the output folder, its disk and rights.")
 
 
 def _stop(number: int, _: FrameType | None) -> NoReturn:

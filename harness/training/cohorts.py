@@ -14,6 +14,8 @@ from harness.record.layout import cohort_folder
 from harness.spec.columns import Feature, Target
 from harness.spec.digest import Digest
 from harness.spec.experiment import Experiment, View
+from harness.strict.ordering import stable_sort
+from harness.training.arrays import save_array
 from harness.training.folds import Fold, make_folds, split_signature
 from harness.training.matrix import design_matrix
 from harness.training.panel import Dates, Panel, Values
@@ -90,12 +92,12 @@ def places_of(experiment: Experiment, targets: Sequence[Target]) -> tuple[Place,
         raise UsageError("symbol_specific is empty, and the view SYMBOL_SPECIFIC needs symbols", hint="Name one.")
     symbols: dict[View, tuple[str | None, ...]] = {
         View.CROSS_SECTIONAL: (None,),
-        View.SYMBOL_SPECIFIC: tuple(sorted(set(experiment.symbol_specific))),
+        View.SYMBOL_SPECIFIC: tuple(stable_sort(set(experiment.symbol_specific))),
     }
     places = tuple(
         (target, view, symbol)
-        for target in sorted(set(targets), key=lambda target: target.name)
-        for view in sorted(set(experiment.views))
+        for target in stable_sort(set(targets), key=lambda target: target.name)
+        for view in stable_sort(set(experiment.views))
         for symbol in symbols[view]
     )
     if not places:
@@ -108,6 +110,7 @@ def prepare(experiment: Experiment, places: Sequence[Place], inputs: Inputs, scr
 
     Raises:
         UsageError: a cohort has too few rows for its folds; the message names it.
+        PrerequisiteError: the disk is full.
     """
     for number, place in enumerate(places):
         folder = scratch / f"cohort-{number}"
@@ -126,8 +129,8 @@ def _prepare(experiment: Experiment, place: Place, inputs: Inputs, folder: Path)
     labels = build_target(panel, target)
     matrix = design_matrix(inputs.built, labels, index)
     folds = make_folds(matrix.dates_in_use, experiment.folds, target.horizon)
-    np.save(folder / FEATURES_FILE, matrix.x)
-    np.save(folder / TARGET_FILE, matrix.y)
+    save_array(folder / FEATURES_FILE, matrix.x)
+    save_array(folder / TARGET_FILE, matrix.y)
     identity = cohort_id(experiment.name, target.name, view, universe)
     return Cohort(
         target=target,

@@ -11,10 +11,12 @@ import numpy as np
 
 from harness.errors import ToolError
 from harness.record.hashing import digest_of
+from harness.record.results import writing
 from harness.spec.columns import TargetKind
 from harness.spec.digest import Digest
 from harness.strict.estimators import create_estimator
 from harness.strict.seeds import seed_all
+from harness.training.arrays import save_array
 from harness.training.cohorts import FEATURES_FILE, TARGET_FILE, Span
 from harness.training.panel import Values
 
@@ -58,6 +60,7 @@ def run_fit(task: FitTask) -> FitResult:
     Raises:
         UsageError: the rows or the hyperparameters cannot be used.
         ToolError: the predictions are not numbers, one for each row.
+        PrerequisiteError: the disk is full.
     """
     begin = time.perf_counter()
     make_plugins_importable()
@@ -76,9 +79,10 @@ def run_fit(task: FitTask) -> FitResult:
     estimator.fit(np.asarray(features[slice(*task.train)]), np.asarray(target[slice(*task.train)]))
     fitted = time.perf_counter()
     tested = np.asarray(features[slice(*task.test)])
-    np.save(task.predictions, _checked(estimator.predict(tested), len(tested), task.kind))
+    save_array(Path(task.predictions), _checked(estimator.predict(tested), len(tested), task.kind))
     predicted = time.perf_counter()
-    saved = estimator.save(Path(task.model_folder), task.model_name)
+    with writing(Path(task.model_folder)):
+        saved = estimator.save(Path(task.model_folder), task.model_name)
     importances = _vector(estimator.feature_importances(), features.shape[1], "feature importances")
     return FitResult(
         model_file=saved.name,

@@ -108,6 +108,25 @@ def trainer(tmp_path_factory):
     return run
 
 
+@pytest.fixture
+def tiny_disk(tmp_path_factory):
+    """`tiny_disk("200k")`: a folder on a disk of that size."""
+    folders = []
+
+    def mount(size: str) -> Path:
+        folder = tmp_path_factory.mktemp("disk")
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"cannot mount a tmpfs: {done.stderr.strip()}")
+        folders.append(folder)
+        return folder
+
+    yield mount
+    for folder in folders:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
 def _run(environment: dict[str, str], folder: Path, interrupt: str | None) -> tuple[Sequence[bytes], str, int]:
     """What the trainer wrote and how it ended; it is sent SIGTERM when it first says the text `interrupt`."""
     lines = []

@@ -11,6 +11,7 @@ import pytest
 
 from harness.record.hashing import digest_of_file
 from harness.spec.experiment import Experiment
+from harness.spec.resolution import resolve_experiment
 from harness.strict.seeds import resolve_seed
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -255,6 +256,24 @@ def test_a_failing_fit_is_named(config, words, trainer, plugins):
     assert trained.error["message"].startswith("mine on fwd_ret_5d, CROSS_SECTIONAL, fold ")
     assert words in trained.error["message"]
     assert not (trained.folder / "training.json").exists()
+
+
+def test_a_family_with_a_name_of_its_own_is_its_librarys(small, trainer):
+    families = {"lgb_small": {"library": "lightgbm", **SMALL["lightgbm"]}}
+    trained = trainer(resolve_experiment(experiment(families=families)))
+    assert trained.exit_code == 0, trained.stderr
+    named = {(*key[:3], "lightgbm"): fingerprint for key, fingerprint in trained.fingerprints.items()}
+    assert named == {key: value for key, value in small.fingerprints.items() if key[3] == "lightgbm"}
+    assert (trained.folder / trained.output.cohorts[0].folder / "predictions" / "lgb_small.npy").is_file()
+
+
+@pytest.mark.parametrize("room", ["10k", "200k", "330k"])
+def test_a_full_disk_is_said_whatever_was_being_written(room, tiny_disk, trainer, small):
+    """The small experiment leaves half a megabyte: the disk is full at the rows, at predictions and models, later."""
+    trained = trainer(experiment(), HARNESS_OUTPUT=str(tiny_disk(room)))
+    assert trained.exit_code == trained.error["exit_code"] == 2
+    assert "The disk is full: " in trained.error["message"]
+    assert "Free some space" in trained.error["hint"]
 
 
 def test_best_effort_trains_with_the_libraries_own_threads(trainer):

@@ -206,12 +206,20 @@ def own_shop(tmp_path: Path, docker_engine: DockerEngine) -> Workshop:
 
 
 @pytest.fixture(scope="session")
-def first(shop: Workshop) -> Finished:
-    """The first run, with one fit at a time. The image is made now, where the engine does not hold it yet."""
-    return shop.run("--run-name", "first", "--workers", "1", timeout=900)
+def pair(shop: Workshop) -> tuple[Finished, Finished]:
+    """Two runs, one right after the other. The image is made now, where the engine does not hold it yet."""
+    first = shop.run("--run-name", "first", "--workers", "1", timeout=900)
+    second = shop.run("--run-name", "second", "--workers", "2", OMP_NUM_THREADS="8", PYTHONHASHSEED="7")
+    return first, second
 
 
 @pytest.fixture(scope="session")
-def second(shop: Workshop, first: Finished) -> Finished:
+def first(pair: tuple[Finished, Finished]) -> Finished:
+    """The first run, with one fit at a time."""
+    return pair[0]
+
+
+@pytest.fixture(scope="session")
+def second(pair: tuple[Finished, Finished]) -> Finished:
     """The same again with two fits at a time, while the caller's variables say something else."""
-    return shop.run("--run-name", "second", "--workers", "2", OMP_NUM_THREADS="8", PYTHONHASHSEED="7")
+    return pair[1]

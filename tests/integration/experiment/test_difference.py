@@ -116,7 +116,7 @@ def test_best_effort_repeats_where_nothing_is_left_to_chance(shop, first):
 
 
 def test_the_portable_profile_runs_and_says_what_it_does_not_cover(shop, first):
-    arguments = ("--profile", "x86-64-v3", "--families", "lightgbm,torch_mlp", "--runs", "2")
+    arguments = ("--profile", "x86-64-v3", "--families", "torch_mlp", "--runs", "2")
     finished = shop.run("--run-name", "portable", *arguments)
     assert finished.code == 0
     assert "torch's sqrt" in finished.stderr
@@ -125,7 +125,7 @@ def test_the_portable_profile_runs_and_says_what_it_does_not_cover(shop, first):
     code, compared = shop.compare("first", "portable-1")
     assert code == 3
     compared = [cell for cell in compared if cell["verdict"] != "unverified"]
-    assert len(compared) == 8
+    assert len(compared) == 4
     assert all({"profile", "environment_signature"} <= set(cell["changed_keys"]) for cell in compared)
 
 

@@ -157,7 +157,8 @@ def _serve(work: Callable[[Any], Any], payload: Any, answers: Connection) -> Non
         answers.send((None, error))
     except Exception as error:
         traceback.print_exc()
-        answers.send((None, ToolError(f"{type(error).__name__}: {error}", hint="Its traceback is in the run's log.")))
+        hint = "`harness --debug run …` shows its traceback."
+        answers.send((None, ToolError(f"{type(error).__name__}: {error}", hint=hint)))
     finally:
         answers.close()
 

@@ -19,6 +19,7 @@ from harness.store.process import run
 from harness.store.sources import uv_environment
 
 _TIMEOUT = 300.0
+_UNREACHED = "error sending request"  # uv's words where an index did not answer at all
 _INTERPRETER = re.compile(r"-cp3(\d+)-(?!abi3)")
 
 
@@ -104,7 +105,10 @@ def find_wheels(
 def _ask(
     wheels: Sequence[Wheel], variables: Mapping[str, str], arguments: Sequence[str], reasons: dict[str, str]
 ) -> list[list[dict[str, Any]]]:
-    """One answer for all wheels, or, where one of them spoils it, answers for parts of them."""
+    """One answer for all wheels, or, where one of them spoils it, answers for parts of them.
+
+    An index that does not answer is not asked for parts: uv waits seconds each time before it gives up.
+    """
     if not wheels:
         return []
     requirements = "".join(f"{wheel.name}=={wheel.version}\n" for wheel in wheels)
@@ -113,9 +117,9 @@ def _ask(
     try:
         return [resolve(options, requirements, variables)]
     except ToolError as error:
-        if len(wheels) == 1:
+        if len(wheels) == 1 or _UNREACHED in error.message:
             lines = error.message.strip().splitlines()
-            reasons[wheels[0].filename] = f"uv: {lines[-1].strip() if lines else 'no answer'}"
+            reasons |= {wheel.filename: f"uv: {lines[-1].strip() if lines else 'no answer'}" for wheel in wheels}
             return []
     half = len(wheels) // 2
     return _ask(wheels[:half], variables, arguments, reasons) + _ask(wheels[half:], variables, arguments, reasons)

@@ -11,7 +11,7 @@ import pytest
 from harness.errors import IntegrityError, PrerequisiteError
 from harness.record.hashing import digest_of
 from harness.store import fetch as fetch_module
-from harness.store import sources
+from harness.store import index, sources
 from harness.store.artifact import DebianFile, Wheel
 from harness.store.fetch import fetch, fetch_path
 from harness.store.progress import SILENT
@@ -325,6 +325,17 @@ def test_a_wheel_that_nobody_has_does_not_keep_others_from_being_fetched(store, 
         fetch(store, [wheel, missing], progress=SILENT, environment=uv_variables(server, tmp_path))
     assert "UV_FIND_LINKS" in str(caught.value)
     assert store.has(wheel.digest)
+
+
+def test_an_index_that_is_down_is_not_asked_for_each_wheel(store, server, tmp_path, monkeypatch):
+    asked = []
+    real = index.pip_compile
+    monkeypatch.setattr(index, "pip_compile", lambda *a, **k: asked.append(a) or real(*a, **k))
+    wheels = [Wheel(name, "1.0", f"{name}-1.0-py3-none-any.whl", digest_of(name.encode())) for name in ("a", "b", "c")]
+    variables = uv_variables(server, tmp_path, UV_DEFAULT_INDEX="http://127.0.0.1:9/", UV_HTTP_RETRIES="0")
+    with pytest.raises(PrerequisiteError, match=r"a-1\.0-py3-none-any\.whl .* nor could 2 more: .*refused"):
+        fetch(store, wheels, progress=SILENT, environment=variables)
+    assert len(asked) == 1
 
 
 def test_a_full_disk_is_named_and_the_part_is_thrown_away(tmp_path, server):

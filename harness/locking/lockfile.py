@@ -63,4 +63,4 @@ def read_lock_bytes(path: Path) -> bytes:
     return data
 
 
-_AGAIN = "Restore it from version control, or delete it: `harness lock` (for image.lock `harness build --update`) writes it."
+_AGAIN = "Restore it from version control, or delete it: `harness lock` (`harness build --update`) writes it anew."

@@ -1,5 +1,6 @@
 """`harness run`: train an experiment and say whether its bits repeated; `harness host-environment`: its Python."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from harness.cli.console import ConsoleProgress, stdout
 from harness.cli.options import EngineName, open_engine, open_store, split
 from harness.cli.tables import run_report
 from harness.engines.host import ensure_environment
-from harness.errors import ExitCode, worst
+from harness.errors import ExitCode, UsageError, worst
 from harness.runs.project import find_root
 from harness.runs.request import RunRequest
 from harness.runs.train import train
@@ -68,6 +69,8 @@ def run(
 
     Exit codes: 0 identical or unverified, 1 divergent, 2 trouble, 3 incomparable, 4 integrity failure.
     """
+    if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", hostname) is None:
+        raise UsageError(f"{hostname!r} is not a host name", hint="Use lower-case letters, digits and hyphens.")
     request = RunRequest(
         experiment=experiment_config,
         data=data_dir,

@@ -4,11 +4,15 @@ Bytecode is not part of an image: what a compiler writes depends on the interpre
 image's digest must not. Without it every run would compile its libraries anew, ten seconds for the CPU image.
 """
 
+from pathlib import Path
+
 import msgspec
 
+import harness
 from harness.engines.interface import Engine
 from harness.errors import HarnessError, ToolError
 from harness.record.files import write_atomically
+from harness.record.hashing import digest_of_file, signature
 from harness.runs.inputs import mount_tree
 from harness.spec.digest import Digest, hexadecimal, parse_digest
 from harness.spec.reproducibility import BASE_SEED
@@ -19,6 +23,7 @@ from harness.store.store import Store
 from harness.store.trees import put_tree
 
 NAME = "bytecode"
+_WARM = Path(harness.__file__).parent / "strict" / "warm.py"
 
 
 def bytecode_mount(
@@ -32,8 +37,10 @@ def bytecode_mount(
     progress: Progress,
 ) -> Mount | None:
     """The image's bytecode as an input of a run; null where it could not be made, which costs time and nothing else."""
-    known = store.home / NAME / hexadecimal(image.manifest)
-    with store.lock(f"{NAME}-{hexadecimal(image.manifest)}"):
+    # What is compiled depends on the image and on the program that compiles.
+    key = hexadecimal(signature([image.manifest, digest_of_file(_WARM)]))
+    known = store.home / NAME / key
+    with store.lock(f"{NAME}-{key}"):
         try:
             return mount_tree(store, NAME, parse_digest(known.read_text()))
         except (OSError, HarnessError):

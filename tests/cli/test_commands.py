@@ -217,3 +217,10 @@ def test_lists_are_separated_by_single_commas() -> None:
     assert split(None) is None
     with pytest.raises(UsageError, match="empty part"):
         split("")
+
+
+@pytest.mark.parametrize("name", ["a b", "a/b", "a-", "", "Größe", "a" * 64])
+def test_a_host_name_that_is_none_is_refused(harness: Harness, name: str) -> None:
+    code, _, error = harness("run", "--hostname", name)
+    assert code == ExitCode.USAGE
+    assert "is not a host name" in error

@@ -98,3 +98,13 @@ def test_a_compiler_that_fails_costs_time_alone_and_is_tried_again(store: Store)
     assert "start slowly" in note
     assert "no space" in note
     assert mount(store, Compiler()) is not None
+
+
+def test_another_way_of_compiling_compiles_anew(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    engine = Compiler()
+    for program in (b"one", b"one", b"two"):
+        warm = tmp_path / "warm.py"
+        warm.write_bytes(program)
+        monkeypatch.setattr("harness.runs.bytecode._WARM", warm)
+        assert mount(store, engine) is not None
+    assert engine.runs == 2

@@ -1,5 +1,6 @@
 """Tables as they lie in files: CSV, gzipped CSV and Parquet, read in one thread into arrays of plain types."""
 
+import codecs
 import contextlib
 import gzip
 import re
@@ -93,7 +94,7 @@ def _reading(file: Path) -> Iterator[None]:
             f"{file.name} holds text that is not UTF-8", hint="Export it as CSV in UTF-8, as gzipped CSV or as Parquet."
         ) from error
     except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(error).split()))[:300]
         raise UsageError(f"{file.name} cannot be read as a table: {reason}") from error
 
 
@@ -138,6 +139,8 @@ def _open(file: Path) -> tuple[pa.NativeFile, bool]:
         raise UsageError(f"{file.name} is not Parquet: it does not begin with PAR1", hint="Export it again.")
     if b"\0" in start and not is_parquet:
         raise UsageError(f"{file.name} is neither CSV, gzipped CSV nor Parquet", hint="Export it as one of these.")
+    if not is_parquet:
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # a parser's errors would quote the bytes
     return pa.BufferReader(data), is_parquet
 
 

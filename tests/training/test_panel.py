@@ -188,7 +188,10 @@ def test_what_reading_changed_is_noted(tmp_path: Path) -> None:
         ("Date,AAA\n2020,1\n", "'2020' in data row 1"),
         ("Date,AAA\n2020-01-01 09:30,1\n", "'2020-01-01 09:30' in data row 1"),
         ("Date,AAA\n,1\n", "'' in data row 1"),
-        (b"Date,AAA\n2020-01-01,\xff\n", "panel.csv cannot be read as a table"),
+        (b"Date,AAA\n2020-01-01,\xff\n", "panel.csv holds text that is not UTF-8"),
+        (b"Date,AAA\n" + b"2020-01-01,1\n" * 999 + b"2020-01-01,\xff\n", "panel.csv cannot be read as a table"),
+        (np.random.default_rng(0).integers(1, 256, 5000, dtype=np.uint8).tobytes(), "holds text that is not UTF-8"),
+        ("Date,AAA\n2020-01-01,\x1b[31mred\n", "invalid value '?[31mred'"),
         (b"Date,\xff\xfe\n2020-01-01,1\n", "panel.csv holds text that is not UTF-8"),
         ((bytes(range(128, 256)) + b"\n") * 40, "panel.csv holds text that is not UTF-8"),
         (b"PK\x03\x04\x00\x00rest", "neither CSV, gzipped CSV nor Parquet"),
@@ -278,6 +281,15 @@ def test_a_name_may_not_say_parquet_of_what_is_not(tmp_path: Path, name: str) ->
     assert f"{name} is not Parquet" in refusal(write(tmp_path, b"PK\x03\x04\x00\x00rest", name))
     pa_parquet.write_table(pa_csv.read_csv(write(tmp_path, TEXT)), tmp_path / name)
     assert load_panel(tmp_path / name, WIDE).symbols == ("AAA", "BBB", "C.C")
+
+
+def test_a_letter_on_the_edge_of_what_is_looked_at_first_is_no_fault(tmp_path: Path) -> None:
+    for length in range(4090, 4100):
+        panel = load_panel(
+            write(tmp_path, f"Date,AAA,{'x' * (length - 9)}\u20ac\n2020-01-01,1,2\n"),
+            replace_fields(WIDE, symbols=("AAA",)),
+        )
+        assert panel.symbols == ("AAA",)
 
 
 def test_text_in_parquet_that_is_not_utf8_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from harness.cli.console import ConsoleProgress, stdout
 from harness.cli.options import open_store
 from harness.errors import ExitCode
 from harness.locking.check import check
-from harness.locking.lock import lock as write_locks
 from harness.runs.project import find_root
 
 
@@ -42,6 +41,9 @@ def lock(
             if not problems:
                 stdout.print("Every lock matches its spec and inputs.")
         return ExitCode.DIVERGENT if problems else ExitCode.OK
+    # Resolving needs Debian's parsers, which no other command should wait for.
+    from harness.locking.lock import lock as write_locks
+
     with ConsoleProgress() as progress:
         written = write_locks(root, name, open_store(), progress=progress)
     if as_json:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from harness.locking.datasets import read_datasets_lock
-from harness.locking.debian import read_debian_lock
+from harness.locking.debian import read_debian_lock, waiver_problems
 from harness.locking.imagelock import BUILDER_FORMAT, ImageLock
 from harness.locking.imagelock import SCHEMA as IMAGE_SCHEMA
 from harness.locking.imagespec import (
@@ -20,7 +20,6 @@ from harness.locking.imagespec import (
 from harness.locking.lockfile import read_lock
 from harness.locking.python import read_python_lock
 from harness.locking.requirements import inputs_of, read_requirements, requirement_sets
-from harness.locking.resolve import waiver_problems
 from harness.record.hashing import digest_of_file, signature
 from harness.spec.digest import Digest
 from harness.spec.variables import image_variables

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from harness.errors import IntegrityError
+from harness.locking.imagespec import ImageSpec
 from harness.locking.lockfile import read_lock
 from harness.spec.digest import Digest
 
@@ -64,3 +65,15 @@ def read_debian_lock(path: Path) -> DebianLock:
         if package.architecture not in (lock.architecture, "all"):
             raise IntegrityError(f"{path}: {package.name} is for {package.architecture}, not {lock.architecture}")
     return lock
+
+
+def waiver_problems(spec: ImageSpec, lock: DebianLock) -> list[str]:
+    """The packages whose maintainer scripts the spec does not waive, and the waivers for which there is none."""
+    scripted = {package.name: package.scripts for package in lock.packages if package.scripts}
+    missing = [
+        f"the {' and '.join(scripts)} of {name} is not waived"
+        for name, scripts in scripted.items()
+        if name not in spec.postinst
+    ]
+    idle = [f"postinst.{name} waives a script that is not there" for name in spec.postinst if name not in scripted]
+    return missing + idle

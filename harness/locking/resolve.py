@@ -11,7 +11,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from harness.errors import IntegrityError, ToolError, UsageError
 from harness.locking.archive import KEYRINGS, read_package_index, read_release
 from harness.locking.closure import closure
-from harness.locking.debian import DebianLock, DebianPackage
+from harness.locking.debian import DebianLock, DebianPackage, waiver_problems
 from harness.locking.imagespec import ImageSpec, debian_inputs, python_inputs
 from harness.locking.python import LockedWheel, PythonLock
 from harness.record.hashing import signature
@@ -80,18 +80,6 @@ def resolve_debian(
             hint="No maintainer script is run: read it, declare what it does (links, files), and say so in postinst.",
         )
     return lock
-
-
-def waiver_problems(spec: ImageSpec, lock: DebianLock) -> list[str]:
-    """The packages whose maintainer scripts the spec does not waive, and the waivers for which there is none."""
-    scripted = {package.name: package.scripts for package in lock.packages if package.scripts}
-    missing = [
-        f"the {' and '.join(scripts)} of {name} is not waived"
-        for name, scripts in scripted.items()
-        if name not in spec.postinst
-    ]
-    idle = [f"postinst.{name} waives a script that is not there" for name in spec.postinst if name not in scripted]
-    return missing + idle
 
 
 def resolve_python(spec: ImageSpec, environment: Mapping[str, str] = os.environ) -> PythonLock:

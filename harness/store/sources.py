@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import msgspec
-from debian.deb822 import Deb822
 
 from harness.store.http import origin
 
@@ -146,6 +145,9 @@ def _one_line(text: str) -> list[tuple[str, tuple[str, ...]]]:
 
 def _deb822(text: str) -> list[tuple[str, tuple[str, ...]]]:
     found = []
+    # Imported where it is needed: most commands fetch nothing, and it takes as long as all they do.
+    from debian.deb822 import Deb822
+
     for stanza in Deb822.iter_paragraphs(text):
         if "deb" in stanza.get("Types", "").split() and stanza.get("Enabled", "yes").strip().lower() not in _NO:
             found += [(uri, tuple(stanza.get("Suites", "").split())) for uri in stanza.get("URIs", "").split()]

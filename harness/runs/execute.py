@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from harness.engines.interface import Engine
-from harness.errors import HarnessError, IntegrityError, ToolError, UsageError
+from harness.errors import HarnessError, ToolError, UsageError
 from harness.record.environment import SCHEMA as ENVIRONMENT_SCHEMA
 from harness.record.environment import Captured
 from harness.record.hashing import digest_of, signature
@@ -24,6 +24,7 @@ from harness.runs.environment import Ground, base_seed, make_ground, run_environ
 from harness.runs.git import git_state, project_files
 from harness.runs.inputs import folder_mount
 from harness.runs.publish import Cohort, Identity, RunReport, publish
+from harness.runs.refusal import require_strict, unrecorded
 from harness.spec.digest import Digest, digest_from_hex
 from harness.spec.experiment import Reproducibility
 from harness.spec.reproducibility import resolve
@@ -97,10 +98,15 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
         )
         result, printed = _run(spec, engine)
         _say_how_it_ended(result, request, progress)
+        require_strict(output)
         _require_start(result, output)
+        captured = read_document(output / _CAPTURE, Captured, ENVIRONMENT_SCHEMA)
+        unsaid = unrecorded(output, captured)
         left = collect(before, output / _PROJECT, folder.path / SCRIPT_FOLDER / OUTPUTS)
-        report = _record(request, settings, identity, ground, spec, project, result, printed, left, folder, engine)
-    for sentence in left.left:
+        report = _record(
+            request, settings, identity, ground, spec, project, captured, result, printed, left, folder, engine
+        )
+    for sentence in (*left.left, *unsaid):
         progress.note(sentence)
     for cell in report.cells:
         progress.note(f"{cell.verdict.value} {cell.fingerprint} {'; '.join(cell.reasons)}".rstrip())
@@ -201,13 +207,10 @@ def _require_start(result: RunResult, output: Path) -> None:
     """Refuse to keep a run whose program was never started: the launcher writes its capture just before.
 
     Raises:
-        IntegrityError: it would not have been strict.
-        ToolError: something else was in the way.
+        ToolError: something was in the way.
     """
     if (output / _CAPTURE).exists():
         return
-    if result.exit_code == IntegrityError.exit_code:
-        raise IntegrityError("The program was not started, because its run would not be strict (see above)")
     raise ToolError(
         f"The program could not be started (exit code {result.exit_code})",
         hint="See what was said above. A program must be in the project, or on PATH in the image.",
@@ -232,15 +235,14 @@ def _record(
     ground: Ground,
     spec: RunSpec,
     project: Mount,
+    captured: Captured,
     result: RunResult,
     printed: Digest,
     left: Collected,
     folder: RunFolder,
     engine: Engine,
 ) -> RunReport:
-    output = Path(spec.output)
-    captured = read_document(output / _CAPTURE, Captured, ENVIRONMENT_SCHEMA)
-    shutil.rmtree(output)
+    shutil.rmtree(spec.output)
     git = git_state(request.project)
     facts = identity.facts(
         experiment=None,

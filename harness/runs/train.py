@@ -18,6 +18,7 @@ from harness.runs.git import git_state
 from harness.runs.inputs import PLUGINS, folder_mount, panel_mount, task_mount
 from harness.runs.log import RunLog
 from harness.runs.publish import Cohort, Identity, RunReport, publish
+from harness.runs.refusal import require_strict
 from harness.runs.request import RunRequest
 from harness.spec.experiment import Experiment
 from harness.spec.resolution import find_experiment, load_experiment, resolve_experiment
@@ -169,6 +170,7 @@ def _raise_failure(result: RunResult, events: TrainerEvents, spec: RunSpec) -> N
         )
     if result.out_of_memory:  # what the trainer says of it is that some process has gone
         raise ToolError("The run needed more memory than it may have", hint="Give it more with --memory (MiB).")
+    require_strict(Path(spec.output))
     failure = events.failure or events.refusal(result.exit_code)
     if failure is not None:
         error = IntegrityError if failure.exit_code == ExitCode.INTEGRITY else ToolError

@@ -7,7 +7,7 @@ because the libraries that read these variables ignore what they don't understan
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.errors import UsageError
 
@@ -17,8 +17,7 @@ VARIANTS = ("cpu", "cuda")
 HASH_SEED = "42"
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(NamedTuple):
     """One row: where it applies (null: everywhere), its value, and why.
 
     `value` may name `{mode}`, `{profile}`, `{variant}`, `{seed}`, `{version}` and `{threads}`. `older` is

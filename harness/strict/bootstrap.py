@@ -12,6 +12,9 @@ from harness.errors import IntegrityError, UsageError
 
 NUMERIC_LIBRARIES = ("numpy", "pandas", "scipy", "sklearn", "torch", "lightgbm", "xgboost", "catboost")
 
+# spec.variables.HASH_SEED, whose table no other process needs to read.
+_HASH_SEED = "42"
+
 # Left in sys.modules by the first import in a process, so that a later one knows that the check was made in time.
 _MARK = "_harness_bootstrapped"
 
@@ -32,14 +35,15 @@ def check(environ: Mapping[str, str], modules: Container[str]) -> None:
     """Refuse a strict process that cannot be made strict any more; say nothing in `best_effort`.
 
     Raises:
-        IntegrityError: `PYTHONHASHSEED` is unset, random or was set too late, or a numeric library is in `modules`.
+        IntegrityError: `PYTHONHASHSEED` is not 42, or a numeric library is in `modules`.
         UsageError: `REPRO_MODE` is not known.
     """
     if not is_strict_mode(environ):
         return
-    if environ.get("PYTHONHASHSEED", "random") == "random":
+    if environ.get("PYTHONHASHSEED") != _HASH_SEED:
+        found = f"{environ['PYTHONHASHSEED']!r}, not {_HASH_SEED!r}" if "PYTHONHASHSEED" in environ else "not set"
         raise IntegrityError(
-            "PYTHONHASHSEED is not set, and this run is to be strict: the order of sets changes from run to run",
+            f"PYTHONHASHSEED is {found}, and this run is to be strict: it decides the order of sets",
             hint="Start the program with `harness exec -- python …`, or set PYTHONHASHSEED=42 before Python starts.",
         )
     loaded = [name for name in NUMERIC_LIBRARIES if name in modules]
@@ -65,10 +69,10 @@ def _bootstrap() -> None:
 def _set_before_start() -> bool:
     try:
         with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - pathlib would slow every process down
-            names = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
+            variables = file.read().split(b"\0")
     except OSError:
         return True
-    return b"PYTHONHASHSEED" in names
+    return f"PYTHONHASHSEED={_HASH_SEED}".encode() in variables
 
 
 _bootstrap()

@@ -36,7 +36,8 @@ def capture(probes: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, 
 
     What the launcher wrote already is not taken again.
     """
-    static = _written() or static_part(os.environ)
+    output = os.environ.get("HARNESS_OUTPUT")
+    static = (_written(Path(output)) if output else None) or static_part(os.environ)
     return _merged(static, _loaded_part(probes or {}))
 
 
@@ -62,28 +63,26 @@ def write(captured: Mapping[str, Any], output: Path) -> None:
     temporary.replace(output / FILE_NAME)
 
 
-def record_process() -> None:
-    """Add what this process loaded to the run's capture, with a probe of it; several processes may do so at once."""
+def record_process(output: Path) -> None:
+    """Add what this process loaded to the capture in `output`, with a probe; several processes may do so at once."""
     from harness.strict.probe import KNOWN, probe
 
     loaded = [name for name in KNOWN if name in sys.modules and name != "python"]
     if not loaded:
         return
     addition = _loaded_part(probe(loaded))
-    output = Path(os.environ["HARNESS_OUTPUT"])
     # A file of its own: the folder itself may be locked by whoever started the run, for as long as it lasts.
     lock = os.open(output / f".{FILE_NAME}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        write(_merged(_written() or static_part(os.environ), addition), output)
+        write(_merged(_written(output) or static_part(os.environ), addition), output)
     finally:
         os.close(lock)
 
 
-def _written() -> dict[str, Any] | None:
-    output = os.environ.get("HARNESS_OUTPUT")
-    path = Path(output) / FILE_NAME if output else None
-    if path is None or not path.is_file():
+def _written(output: Path) -> dict[str, Any] | None:
+    path = output / FILE_NAME
+    if not path.is_file():
         return None
     written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return written

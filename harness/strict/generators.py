@@ -73,7 +73,7 @@ def make_unseeded_numpy_repeat(numpy_random: Any, seed: int) -> None:
 
 
 def make_torch_strict(torch: Any) -> None:
-    """Turn on every switch of torch that makes it repeat, and keep `use_deterministic_algorithms` on whoever calls it.
+    """Turn on every switch of torch that makes it repeat, and keep on those that scripts often turn off.
 
     `fill_uninitialized_memory` only finds reads of memory that nobody wrote, at up to 15 % of the speed: it stays off.
     https://docs.pytorch.org/docs/stable/notes/randomness.html
@@ -86,14 +86,58 @@ def make_torch_strict(torch: Any) -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
 
+    if not getattr(torch, "_harness_kept", False):
+        torch._harness_kept = True
+        when_imported("torch._inductor.config", _make_compiler_strict)
+        _keep_torch_strict(torch)
+
+
+def _keep_torch_strict(torch: Any) -> None:
+    original = torch.set_deterministic_debug_mode
+
     def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
         if not mode or warn_only:
-            asked = "warn_only=True" if mode else "False"
-            sys.stderr.write(f"harness: strict: torch.use_deterministic_algorithms stays True, not {asked}\n")
-        torch.set_deterministic_debug_mode("error")
+            _say_kept("torch.use_deterministic_algorithms", True, "warn_only=True" if mode else "False")
+        original("error")
 
-    when_imported("torch._inductor.config", _make_compiler_strict)
+    def set_deterministic_debug_mode(debug_mode: int | str) -> None:
+        if debug_mode not in ("error", 2):
+            _say_kept("torch.set_deterministic_debug_mode", "error", debug_mode)
+        original("error")
+
     torch.use_deterministic_algorithms = use_deterministic_algorithms
+    torch.set_deterministic_debug_mode = set_deterministic_debug_mode
+    for name, value in (("deterministic", True), ("benchmark", False)):
+        _keep_switch(torch.backends.cudnn, f"torch.backends.cudnn.{name}", value)
+
+
+def _keep_switch(module: Any, what: str, value: bool) -> None:
+    """Keep an attribute of a module that torch made of a class: whoever assigns something else is told."""
+    name = what.rpartition(".")[2]
+    original = vars(type(module))[name]
+
+    def assign(self: Any, asked: bool) -> None:
+        if asked != value:
+            _say_kept(what, value, asked)
+        original.__set__(self, value)
+
+    setattr(type(module), name, property(lambda self: original.__get__(self, type(self)), assign))
+
+
+def limit_torchs_threads(torch: Any, threads: int) -> None:
+    """Keep `torch.set_num_threads` from asking for another number than that of one reduction."""
+    original = torch.set_num_threads
+
+    def set_num_threads(asked: int) -> None:
+        if asked != threads:
+            _say_kept("torch.set_num_threads", threads, asked)
+        original(threads)
+
+    torch.set_num_threads = set_num_threads
+
+
+def _say_kept(what: str, value: object, asked: object) -> None:
+    sys.stderr.write(f"harness: strict: {what} stays {value}, not {asked}\n")
 
 
 def limit_joblibs_threads(backends: Any, threads: int) -> None:

@@ -2,8 +2,9 @@
 
 `site/sitecustomize.py` calls `install`. What it does:
 
-- strict, any program: bootstrap; the settings of numeric libraries are verified as each is imported; joblib's threads
-  are as many as those of one reduction.
+- strict, any program: bootstrap; the settings of numeric libraries are verified as each is imported, and once more when
+  a user's program ends; joblib's and torch's threads are as many as those of one reduction; a Python process that it
+  starts must be strict too (`children`).
 - strict, a user's program: Python, NumPy and torch are seeded as they are imported, generators that were given no seed
   take theirs from the base seed, and torch refuses operations that don't repeat.
 - best_effort, a user's program: the seeds alone.
@@ -14,7 +15,9 @@
   state.
 
 The trainer (`HARNESS_HOOK=trainer`) seeds and captures by itself. What asks the system for random bits (`os.urandom`,
-`secrets`, `uuid`) still gets them. Python's `-I`, `-E` and `-S` switch the hook off; the launcher refuses them.
+`secrets`, `uuid`) still gets them. What the program does to its own variables changes nothing of this: they are read
+once, as the process begins.
+
 Standard library only.
 """
 
@@ -24,40 +27,61 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
-from pathlib import PurePath
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
-from harness.errors import ExitCode, HarnessError, UsageError
+from harness.errors import HarnessError, IntegrityError, UsageError
 from harness.strict import bootstrap, generators
 from harness.strict.imports import when_imported
+from harness.strict.refusal import stop
+
+LOADED = "loaded-"
+"""What the name of the file begins with that notes in the output folder that some process loaded a library."""
 
 _VERIFIED = ("numpy", "scipy", "torch", "lightgbm", "xgboost")
+_ENVIRON = dict(os.environ)
 _MODULUS = 2**31 - 1
 _CODE = str(PurePath(__file__).parents[2])
 
 
 def install() -> None:
     """Make this process what its environment says; a strict process that cannot be strict stops with exit code 4."""
-    environ = os.environ
     _chain_shadowed_sitecustomize()
-    if "REPRO_MODE" not in environ or "harness.strict.launch" in sys.orig_argv:
+    if "REPRO_MODE" not in _ENVIRON or _is_launcher(sys.orig_argv):
         return
     try:
-        strict = bootstrap.is_strict_mode(environ)
+        strict = bootstrap.is_strict_mode(_ENVIRON)
         if strict:
-            bootstrap.check(environ, sys.modules)
-            for name in _VERIFIED:
-                when_imported(name, _verify)
-            when_imported("joblib._parallel_backends", _limit_joblib)
-        if environ.get("HARNESS_HOOK") != "trainer":
-            _seed_script(base_seed(environ), strict=strict)
-            if "HARNESS_OUTPUT" in environ:
-                atexit.register(_record, os.getpid())
+            _make_strict()
+        if _ENVIRON.get("HARNESS_HOOK") != "trainer":
+            _seed_script(base_seed(_ENVIRON), strict=strict)
+            if "HARNESS_OUTPUT" in _ENVIRON:
+                for name in _VERIFIED:
+                    when_imported(name, _note_loaded)
+                atexit.register(_record, os.getpid(), strict=strict)
             _forget_harness()
     except HarnessError as error:
-        _stop(str(error), error.exit_code)
+        stop(str(error), error.exit_code)
+
+
+def _is_launcher(argv: Sequence[str]) -> bool:
+    """Whether this process is the launcher itself, and not a program with its name among the arguments."""
+    options = argv[2:4] if argv[1:2] == ["-P"] else argv[1:3]
+    return list(options) == ["-m", "harness.strict.launch"]
+
+
+def _make_strict() -> None:
+    from harness.strict import children
+
+    bootstrap.check(_ENVIRON, sys.modules)
+    for name in _VERIFIED:
+        when_imported(name, _verify)
+    when_imported("joblib._parallel_backends", _limit_joblib)
+    when_imported("torch", _limit_torch)
+    children.watch(_ENVIRON, lambda error: stop(str(error), error.exit_code))
 
 
 def base_seed(environ: Mapping[str, str]) -> int:
@@ -125,27 +149,56 @@ def _seed_children(module: Any, seeds: dict[str, int], *, strict: bool) -> None:
 def _verify(module: ModuleType) -> None:
     try:
         with _OwnImports():
-            importlib.import_module("harness.strict.verify").verify_settings([module.__name__])
+            importlib.import_module("harness.strict.verify").verify_settings([module.__name__], _ENVIRON)
     except HarnessError as error:
-        _stop(str(error), error.exit_code)
+        stop(str(error), error.exit_code)
 
 
 def _limit_joblib(module: ModuleType) -> None:
-    generators.limit_joblibs_threads(module, int(os.environ.get("REPRO_THREADS", "1")))
+    generators.limit_joblibs_threads(module, _threads())
 
 
-def _record(pid: int) -> None:
-    """Add what this process's libraries selected to the run's capture; a forked child leaves that to its parent."""
+def _limit_torch(module: ModuleType) -> None:
+    generators.limit_torchs_threads(module, _threads())
+
+
+def _threads() -> int:
+    return int(_ENVIRON.get("REPRO_THREADS", "1"))
+
+
+def _note_loaded(module: ModuleType) -> None:
+    """Note that the capture should tell what this library selected: a process may end without recording it."""
+    with suppress(OSError):
+        Path(_ENVIRON["HARNESS_OUTPUT"], LOADED + module.__name__).touch()
+
+
+def _record(pid: int, *, strict: bool) -> None:
+    """Add what this process's libraries selected to the run's capture, in strict after verifying it once more.
+
+    A forked child leaves that to its parent.
+    """
     if os.getpid() != pid:
         return
     try:
         with _OwnImports():
-            importlib.import_module("harness.strict.capture").record_process()
+            if strict:
+                _verify_at_the_end()
+            importlib.import_module("harness.strict.capture").record_process(Path(_ENVIRON["HARNESS_OUTPUT"]))
     except Exception as error:
-        sys.stderr.write(f"harness: the environment of this process could not be recorded: {error}\n")
-        if bootstrap.is_strict_mode():
+        message = str(error)
+        if not isinstance(error, IntegrityError):
+            message = f"the environment of this process could not be recorded: {error}"
+        if strict:
             sys.stdout.flush()
-            _stop("a strict run must record its environment")
+            stop(message)
+        sys.stderr.write(f"harness: {message}\n")
+
+
+def _verify_at_the_end() -> None:
+    verify = importlib.import_module("harness.strict.verify")
+    verify.verify_settings(_VERIFIED, _ENVIRON)
+    if "torch" in sys.modules:
+        verify.verify_torch_switches(sys.modules["torch"])
 
 
 class _OwnImports:
@@ -190,9 +243,3 @@ def _chain_shadowed_sitecustomize() -> None:
             spec.loader.exec_module(module)
         except Exception as error:
             sys.stderr.write(f"harness: {spec.origin} failed: {error!r}\n")
-
-
-def _stop(message: str, code: int = ExitCode.INTEGRITY) -> None:
-    sys.stderr.write(f"harness: {message}\n")
-    sys.stderr.flush()
-    os._exit(code)

@@ -14,15 +14,16 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     del sys.path[0]  # `python -m` put the working folder there: a user's random.py is not this program's
 
 import ctypes
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from harness.errors import HarnessError, IntegrityError, PrerequisiteError, UsageError
+from harness.errors import HarnessError, PrerequisiteError, UsageError
 from harness.strict import capture
 from harness.strict.bootstrap import is_strict_mode
+from harness.strict.children import check_program
 from harness.strict.environment import available_cores, check_environment
+from harness.strict.refusal import stop
 
 _ADDR_NO_RANDOMIZE = 0x0040000  # linux/personality.h
 _ASK = 0xFFFFFFFF
@@ -36,18 +37,18 @@ def main(arguments: Sequence[str]) -> NoReturn:
     try:
         fixed, program = parse(arguments)
         check_environment(os.environ, cores=available_cores())
-        if is_strict_mode():
-            refuse_deaf_python(program)
-        if fixed:
-            _fix_addresses()
         argv = resolve(program)
         environment = program_environment(os.environ, argv)
+        if is_strict_mode():
+            check_program(argv, environment, environment)
+        if fixed:
+            _fix_addresses()
         if output := os.environ.get("HARNESS_OUTPUT"):
             capture.write(capture.static_part(environment), Path(output))
     except HarnessError as error:
-        _fail(str(error), error.exit_code)
+        stop(str(error), error.exit_code)
     except OSError as error:
-        _fail(f"the environment could not be recorded: {error}", PrerequisiteError.exit_code)
+        stop(f"the environment could not be recorded: {error}", PrerequisiteError.exit_code)
     _become(argv, environment)
 
 
@@ -66,35 +67,6 @@ def parse(arguments: Sequence[str]) -> tuple[bool, list[str]]:
             hint="python3 -m harness.strict.launch [--fixed-addresses] -- PROGRAM ARGUMENTS…",
         )
     return bool(options), program
-
-
-def refuse_deaf_python(program: Sequence[str]) -> None:
-    """Refuse Python options under which a program would not hear of strict at all (`-E`, `-I`, `-S`).
-
-    Raises:
-        IntegrityError: the program is Python with such an option.
-    """
-    if not re.fullmatch(r"python[\d.]*", Path(program[0]).name):
-        return
-    skip = False
-    for argument in program[1:]:
-        if skip:
-            skip = False
-            continue
-        if not re.match(r"-[a-zA-Z]", argument):
-            return
-        letters = re.match(r"-([^cmWX]*)([cmWX]?)(.*)", argument)
-        if letters is None:
-            return
-        deaf = sorted(set(letters.group(1)) & set("EIS"))
-        if deaf:
-            raise IntegrityError(
-                f"this run would not be strict: python -{deaf[0]} does not load what makes it so",
-                hint=f"Leave -{deaf[0]} out, or use REPRO_MODE=best_effort.",
-            )
-        if letters.group(2) in ("c", "m"):
-            return
-        skip = letters.group(2) in ("W", "X") and not letters.group(3)
 
 
 def resolve(program: Sequence[str]) -> list[str]:
@@ -145,15 +117,9 @@ def _become(argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     try:
         os.execvpe(argv[0], list(argv), dict(environment))  # noqa: S606
     except FileNotFoundError:
-        _fail(f"the program {argv[0]!r} does not exist in this environment", 127)
+        stop(f"the program {argv[0]!r} does not exist in this environment", 127)
     except OSError as error:
-        _fail(f"the program {argv[0]!r} cannot be run: {error.strerror}", 126)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"harness: {message}\n")
-    sys.stderr.flush()
-    os._exit(code)
+        stop(f"the program {argv[0]!r} cannot be run: {error.strerror}", 126)
 
 
 if __name__ == "__main__":

@@ -18,19 +18,41 @@ Check = tuple[str, str, str, str]
 _AVX512 = ("AVX512", "X86_V4")
 
 
-def verify_settings(libraries: Sequence[str]) -> None:
+def verify_settings(libraries: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
     """Check that the variables of this run took effect in each of `libraries` that is loaded.
 
-    Threads and torch's switches are checked in strict mode, the caps of profile `x86-64-v3` in every mode.
+    Threads are checked in strict mode, the caps of profile `x86-64-v3` in every mode. `environ` says mode, profile and
+    threads where the process's own variables may have changed since it began.
 
     Raises:
         IntegrityError: one did not; the message names library, setting, wanted and found.
     """
-    for what, variable, wanted, found in _checks(libraries, os.environ):
+    for what, variable, wanted, found in _checks(libraries, os.environ if environ is None else environ):
         if wanted != found:
             raise IntegrityError(
                 f"{what} is {found}, not {wanted}: {variable} did not take effect",
-                hint=f"Check that nothing changes {variable} or the library's own setting before or during its import.",
+                hint=f"Check that nothing changes {variable} or the library's own setting, before its import or later.",
+            )
+
+
+def verify_torch_switches(torch: Any) -> None:
+    """Check that what keeps torch repeatable is still on; cuDNN's switches matter only where a GPU was used.
+
+    Raises:
+        IntegrityError: the program switched one off, in a way that could not be prevented.
+    """
+    wanted = {"are_deterministic_algorithms_enabled()": torch.are_deterministic_algorithms_enabled()}
+    wanted[
+        "not is_deterministic_algorithms_warn_only_enabled()"
+    ] = not torch.is_deterministic_algorithms_warn_only_enabled()
+    if torch.cuda.is_initialized():
+        wanted["backends.cudnn.deterministic"] = torch.backends.cudnn.deterministic
+        wanted["not backends.cudnn.benchmark"] = not torch.backends.cudnn.benchmark
+    for switch, holds in wanted.items():
+        if not holds:
+            raise IntegrityError(
+                f"the program changed a switch of torch without which it does not repeat: torch.{switch} is False",
+                hint="Leave the switch as strict set it, or use REPRO_MODE=best_effort.",
             )
 
 
@@ -48,7 +70,7 @@ def _checks(libraries: Sequence[str], environ: Mapping[str, str]) -> Iterator[Ch
     if "torch" in loaded:
         torch: Any = sys.modules["torch"]
         if strict:
-            yield from _torch_switches(torch, environ)
+            yield from _torch_threads(torch, environ)
         if portable:
             yield from _torch_caps(dispatch.torch_dispatch())
 
@@ -67,7 +89,7 @@ def _openblas(loaded: Sequence[str]) -> Iterator[Check]:
             yield f"the core type of {pool.owner}'s OpenBLAS", "OPENBLAS_CORETYPE", "Haswell", pool.architecture
 
 
-def _torch_switches(torch: Any, environ: Mapping[str, str]) -> Iterator[Check]:
+def _torch_threads(torch: Any, environ: Mapping[str, str]) -> Iterator[Check]:
     threads = environ.get("REPRO_THREADS", "1")
     yield "torch's number of threads", "OMP_NUM_THREADS", threads, str(torch.get_num_threads())
 

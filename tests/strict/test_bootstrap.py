@@ -1,6 +1,8 @@
 import pytest
 
 from harness.errors import IntegrityError, UsageError
+from harness.spec.variables import HASH_SEED
+from harness.strict import bootstrap
 from harness.strict.bootstrap import NUMERIC_LIBRARIES, check, is_strict_mode
 
 STRICT = {"REPRO_MODE": "strict", "PYTHONHASHSEED": "42"}
@@ -14,12 +16,13 @@ def test_a_numeric_library_that_came_first_is_refused_by_name(library):
     check({}, {library})
 
 
-@pytest.mark.parametrize("seed", [None, "random"])
-def test_a_hash_seed_that_is_unset_or_random_is_refused(seed):
+@pytest.mark.parametrize("seed", [None, "random", "7", ""])
+def test_a_hash_seed_that_is_not_the_tables_is_refused(seed):
     environ = {name: value for name, value in {**STRICT, "PYTHONHASHSEED": seed}.items() if value is not None}
     with pytest.raises(IntegrityError, match="PYTHONHASHSEED"):
         check(environ, set())
     check(STRICT, {"os", "random"})
+    assert bootstrap._HASH_SEED == HASH_SEED
 
 
 def test_an_unknown_mode_is_refused_and_none_means_best_effort():
@@ -51,6 +54,7 @@ def test_seeds_cannot_be_imported_after_a_numeric_library_in_a_strict_process(tm
 
 def test_a_hash_seed_set_by_the_program_itself_comes_too_late(tmp_path, start, without_hook):
     code = "import os; os.environ['PYTHONHASHSEED'] = '42'; import harness.strict.bootstrap"
-    late = start(["-c", code], without_hook(PYTHONHASHSEED=None), tmp_path)
-    assert late.returncode != 0
-    assert "after Python had started" in late.stderr
+    for before in (None, "7"):
+        late = start(["-c", code], without_hook(PYTHONHASHSEED=before), tmp_path)
+        assert late.returncode != 0
+        assert "after Python had started" in late.stderr

@@ -78,7 +78,10 @@ def test_what_loaded_libraries_selected_is_added_and_does_not_change_the_signatu
 
 def test_many_processes_at_once_leave_one_whole_capture_that_names_them_all(variables, tmp_path):
     pytest.importorskip("numpy")
-    code = "import numpy\nfrom harness.strict.capture import record_process\nrecord_process()"
+    code = (
+        "import numpy, os, pathlib\nfrom harness.strict.capture import record_process\n"
+        "record_process(pathlib.Path(os.environ['HARNESS_OUTPUT']))"
+    )
     environment = variables(HARNESS_OUTPUT=str(tmp_path), HARNESS_HOOK="trainer", mode="best_effort")
     running = [
         subprocess.Popen([sys.executable, "-c", code], env={**environment, "OPENBLAS_CORETYPE": core})

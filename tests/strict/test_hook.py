@@ -141,6 +141,63 @@ def test_a_thread_setting_that_did_not_take_effect_stops_the_program(script):
 
 
 @numpy_only
+@pytest.mark.parametrize("off", [{"REPRO_MODE": "best_effort"}, {"REPRO_THREADS": "2"}, {"HARNESS_OUTPUT": "/nowhere"}])
+def test_a_program_cannot_switch_its_own_check_off_by_its_variables(script, tmp_path, off):
+    pytest.importorskip("threadpoolctl")
+    code = f"import os\nos.environ.update({{**{off!r}, 'OPENBLAS_NUM_THREADS': '2'}})\nimport numpy\nprint('ran')"
+    ended = script(code, HARNESS_OUTPUT=str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (4, "")
+    assert "numpy's openblas is 2, not 1" in (tmp_path / "refused.txt").read_text()
+
+
+def test_a_programs_own_exit_code_4_and_a_wrong_setting_leave_no_word_of_a_refusal(script, tmp_path):
+    assert script("import sys; sys.exit(4)", HARNESS_OUTPUT=str(tmp_path)).returncode == 4
+    assert script("", HARNESS_OUTPUT=str(tmp_path), REPRO_SEED="x").returncode == 2
+    assert [*tmp_path.glob("refused*")] == []
+    assert script("", HARNESS_OUTPUT=str(tmp_path), PYTHONHASHSEED="7").returncode == 4
+    assert "PYTHONHASHSEED is '7', not '42'" in (tmp_path / "refused.txt").read_text()
+
+
+@numpy_only
+def test_threads_that_a_program_set_after_the_import_are_found_when_it_ends(script, tmp_path):
+    pytest.importorskip("threadpoolctl")
+    code = "import numpy, threadpoolctl\nthreads = threadpoolctl.threadpool_limits(2)\nprint('ran')"
+    left = script(code, HARNESS_OUTPUT=str(tmp_path))
+    assert (left.returncode, left.stdout) == (4, "ran\n")
+    assert "openblas is 2, not 1" in (tmp_path / "refused.txt").read_text()
+    (tmp_path / "refused.txt").unlink()
+    restored = script(f"{code}\nthreads.restore_original_limits()", HARNESS_OUTPUT=str(tmp_path))
+    assert (restored.returncode, restored.stderr) == (0, "")
+    assert script(code, mode="best_effort", HARNESS_OUTPUT=str(tmp_path)).returncode == 0
+    assert not (tmp_path / "refused.txt").exists()
+
+
+@numpy_only
+def test_a_loaded_library_is_noted_even_where_the_process_ends_without_recording_it(script, tmp_path):
+    script("import numpy, os\nos._exit(0)", HARNESS_OUTPUT=str(tmp_path))
+    assert [path.name for path in tmp_path.glob("loaded-*")] == ["loaded-numpy"]
+    assert not (tmp_path / "environment.json").exists()
+
+
+THREADS = {
+    "lightgbm": "import lightgbm as l; l.LGBMRegressor(n_estimators=2, n_jobs=4, verbose=-1).fit(x, y)",
+    "xgboost": "import xgboost as g; g.XGBRegressor(n_estimators=2, n_jobs=4).fit(x, y)",
+    "sklearn": (
+        "from sklearn.ensemble import HistGradientBoostingRegressor as H; H(max_iter=2).fit(x, y)\n"
+        "from sklearn.cluster import KMeans; KMeans(2, n_init=1).fit(x)"
+    ),
+}
+
+
+@pytest.mark.parametrize("library", THREADS)
+def test_models_that_ask_for_threads_do_not_end_as_a_refusal(script, tmp_path, library):
+    pytest.importorskip(library)
+    code = f"import numpy as np\nx = np.random.rand(200, 3); y = x.sum(axis=1)\n{THREADS[library]}"
+    ended = script(code, HARNESS_OUTPUT=str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+
+
+@numpy_only
 def test_numpy_beyond_the_profiles_cap_stops_the_program(script):
     from numpy._core._multiarray_umath import __cpu_features__ as features
 
@@ -189,6 +246,40 @@ def test_torch_is_seeded_and_stays_deterministic_whoever_asks_otherwise(script):
     assert strict.returncode == 1
     assert "does not have a deterministic implementation" in strict.stderr
     assert strict.stderr.count("stays True") == 2
+
+
+TORCH_OFF = """
+import torch
+torch.set_deterministic_debug_mode("default")
+torch.set_num_threads(2)
+torch.backends.cudnn.benchmark = True
+torch.backends.cudnn.deterministic = False
+print(torch.get_deterministic_debug_mode(), torch.get_num_threads(), end=" ")
+print(torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic)
+"""
+
+
+@torch_only
+def test_torchs_other_switches_stay_on_too_and_the_program_is_told(script, tmp_path):
+    strict = script(TORCH_OFF, HARNESS_OUTPUT=str(tmp_path))
+    assert (strict.returncode, strict.stdout) == (0, "2 1 False True\n")
+    assert strict.stderr.splitlines() == [
+        "harness: strict: torch.set_deterministic_debug_mode stays error, not default",
+        "harness: strict: torch.set_num_threads stays 1, not 2",
+        "harness: strict: torch.backends.cudnn.benchmark stays False, not True",
+        "harness: strict: torch.backends.cudnn.deterministic stays True, not False",
+    ]
+    free = script(TORCH_OFF, mode="best_effort", HARNESS_OUTPUT=str(tmp_path))
+    assert (free.stdout, free.stderr) == ("0 2 True False\n", "")
+
+
+@torch_only
+def test_a_switch_of_torch_that_could_not_be_kept_is_found_when_the_program_ends(script, tmp_path):
+    off = "import torch\ntorch._C._set_deterministic_algorithms(False)\nprint('ran')"
+    ended = script(off, HARNESS_OUTPUT=str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (4, "ran\n")
+    assert "torch.are_deterministic_algorithms_enabled() is False" in (tmp_path / "refused.txt").read_text()
+    assert script("import torch", HARNESS_OUTPUT=str(tmp_path)).returncode == 0
 
 
 @torch_only

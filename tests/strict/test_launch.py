@@ -9,7 +9,7 @@ from harness.errors import IntegrityError, UsageError
 from harness.record.environment import Captured
 from harness.spec.variables import TABLE
 from harness.strict.environment import check_environment
-from harness.strict.launch import parse, program_environment, refuse_deaf_python, resolve
+from harness.strict.launch import parse, program_environment, resolve
 
 
 def test_the_programs_output_and_exit_code_are_its_own(launch):
@@ -67,23 +67,25 @@ def test_a_wrong_call_is_refused(arguments):
     assert parse(["--fixed-addresses", "--", "a", "--", "b"]) == (True, ["a", "--", "b"])
 
 
-@pytest.mark.parametrize(
-    "program",
-    [["python", "-I", "x.py"], ["python3", "-Wignore", "-ES", "x.py"], ["/usr/bin/python3.11", "-X", "dev", "-S"],
-     ["python", "-uEc", "pass"]],
-)  # fmt: skip
-def test_python_that_would_not_hear_of_strict_is_refused(program):
-    with pytest.raises(IntegrityError, match="would not be strict"):
-        refuse_deaf_python(program)
+ENV_I = ["env", "-i", sys.executable]
 
 
 @pytest.mark.parametrize(
-    "program",
-    [["python", "x.py", "-I"], ["python", "-c", "-I"], ["python", "-m", "m", "-E"], ["python", "-WIgnore", "x.py"],
-     ["python", "-X", "-I", "x.py"], ["python", "-u", "-B", "x.py"], ["grep", "-E", "x"], ["python"], ["python", "-"]],
-)  # fmt: skip
-def test_other_options_and_programs_are_not(program):
-    refuse_deaf_python(program)
+    "program", [["python", "-I"], ["env", "python3", "-I"], ENV_I, ["env", "REPRO_MODE=best_effort", "python3"]]
+)
+def test_a_program_that_would_not_hear_of_strict_is_not_started(launch, tmp_path, program):
+    ended = launch("--", *program, "-c", "print('started')")
+    assert (ended.returncode, ended.stdout) == (4, "")
+    assert (tmp_path / "output" / "refused.txt").read_text() in ended.stderr
+    assert launch("--", *program, "-c", "print('started')", mode="best_effort").stdout == "started\n"
+
+
+@pytest.mark.parametrize("program", [["python", "-c"], ["env", "MINE=1", "python3", "-c"]])
+def test_the_launchers_name_among_a_programs_arguments_switches_nothing_off(launch, program):
+    code = "import random; print(random.random())"
+    first, second = (launch("--", *program, code, "-m", "harness.strict.launch") for _ in range(2))
+    assert first.returncode == 0
+    assert first.stdout == second.stdout == launch("--", *program, code).stdout
 
 
 def test_python_modules_and_files_mean_this_interpreter(tmp_path, monkeypatch):

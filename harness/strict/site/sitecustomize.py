@@ -8,7 +8,12 @@ try:
 
     hook.install()
 except BaseException as error:
+    strict = os.environ.get("REPRO_MODE", "best_effort") != "best_effort"
+    if strict and hasattr(error, "exit_code"):
+        from harness.strict.refusal import stop
+
+        stop(str(error), error.exit_code)
     sys.stderr.write(f"harness: {error}\n")
     sys.stderr.flush()
-    if os.environ.get("REPRO_MODE", "best_effort") != "best_effort":
-        os._exit(getattr(error, "exit_code", 4))
+    if strict:
+        os._exit(4)

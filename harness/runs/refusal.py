@@ -1,0 +1,33 @@
+"""What a run's processes left word of: that one was not strict, or ended without recording what its libraries chose."""
+
+from pathlib import Path
+
+from harness.errors import IntegrityError
+from harness.record.environment import Captured
+
+_REFUSED = "refused.txt"
+_LOADED = "loaded-"
+
+
+def require_strict(output: Path) -> None:
+    """Refuse to keep a run of which a process stopped because it was not strict, whoever ignored that.
+
+    Raises:
+        IntegrityError: one did; in its own words.
+    """
+    try:
+        message, _, hint = (output / _REFUSED).read_text(encoding="utf-8", errors="replace").partition("\n")
+    except FileNotFoundError:
+        return
+    raise IntegrityError(f"{message or 'A process was not strict'}; the run is not kept", hint=hint.strip() or None)
+
+
+def unrecorded(output: Path, captured: Captured) -> list[str]:
+    """A sentence for each library that was loaded, but only in processes that ended before they could say how."""
+    loaded = sorted(path.name.removeprefix(_LOADED) for path in output.glob(f"{_LOADED}*"))
+    return [
+        f"What {name} selected is not recorded: the processes that loaded it ended without Python's leave (os._exit, "
+        "a signal, a forked worker)"
+        for name in loaded
+        if name not in captured.probe
+    ]

@@ -1,0 +1,27 @@
+"""Ends a process that may not go on, and leaves word of it for whoever started the run. Standard library only.
+
+An exit code alone says too little: a program may ignore its child's, or answer 4 for reasons of its own.
+"""
+
+import os
+import sys
+from contextlib import suppress
+from typing import NoReturn
+
+from harness.errors import ExitCode
+
+FILE_NAME = "refused.txt"
+
+# As the process began: what a program does to its variables later does not silence it.
+_OUTPUT = os.environ.get("HARNESS_OUTPUT")
+
+
+def stop(message: str, code: int = ExitCode.INTEGRITY) -> NoReturn:
+    """End this process at once. With code 4 the run's output folder gets `refused.txt`, so that no run is kept."""
+    sys.stderr.write(f"harness: {message}\n")
+    sys.stderr.flush()
+    if _OUTPUT and code == ExitCode.INTEGRITY:
+        # Of several processes the first one's word stays.
+        with suppress(OSError), open(os.path.join(_OUTPUT, FILE_NAME), "x", encoding="utf-8") as file:  # noqa: PTH118, PTH123 - pathlib would slow every process down
+            file.write(message)
+    os._exit(code)

@@ -166,6 +166,33 @@ def test_python_that_would_not_hear_of_strict_is_not_started_and_nothing_is_kept
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import os; os.environ['OPENBLAS_NUM_THREADS'] = '2'; import numpy", "numpy's openblas is 2, not 1"),
+        ("import subprocess, sys; subprocess.run([sys.executable, '-c', 'pass'], env={})", "REPRO_MODE unset"),
+        ("import numpy, threadpoolctl as t; limits = t.threadpool_limits(2)", "numpy's openblas is 2, not 1"),
+    ],
+)
+def test_a_run_that_was_not_strict_is_not_kept_even_where_a_child_was_it_and_its_parent_does_not_care(
+    project: Project, text: str, said: str
+) -> None:
+    project.write("child.py", text)
+    parent = "import subprocess, sys; print(subprocess.run([sys.executable, 'child.py']).returncode)"
+    for ran in (project.exec("python", "child.py"), project.python(parent)):
+        assert (ran.code, ran.folder) == (4, None)
+        assert said in ran.stderr
+        assert "the run is not kept" in ran.stderr
+    assert project.leftovers() == []
+    assert project.python("import numpy; raise SystemExit(4)").document("metadata")["exit_code"] == 4
+
+
+def test_a_library_whose_choices_nobody_could_record_is_named(project: Project) -> None:
+    ended = project.python("import numpy, os; os._exit(0)")
+    assert "What numpy selected is not recorded" in ended.stderr
+    assert "not recorded" not in project.python("import numpy").stderr
+
+
+@pytest.mark.parametrize(
     ("program", "printed"),
     [
         (("-m", "package.tool", "x"), b"module x\n"),

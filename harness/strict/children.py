@@ -14,7 +14,8 @@ from harness.errors import HarnessError, IntegrityError
 from harness.spec.variables import TABLE
 
 _FOLDERS = (str(PurePath(__file__).with_name("site")), str(PurePath(__file__).parents[2]))
-_FIXED = (*dict.fromkeys(row.name for row in TABLE), "HARNESS_OUTPUT", "HARNESS_HOOK")
+_TABLE = tuple(dict.fromkeys(row.name for row in TABLE))
+_OWN = ("HARNESS_OUTPUT", "HARNESS_HOOK")
 # Asks the driver for the GPU and computes nothing: the hook would only slow it down.
 _GPU = str(PurePath(__file__).with_name("gpu.py"))
 _PYTHON = re.compile(r"python[\d.]*t?")
@@ -33,7 +34,7 @@ def check_program(argv: Sequence[str], environ: Mapping[str, str], parent: Mappi
     if not _is_python(argv[0]) or _GPU in argv:
         return
     refuse_deaf_python(argv)
-    for name in _FIXED:
+    for name in (*(name for name in _TABLE if name in parent), *_OWN):
         if environ.get(name) != parent.get(name):
             found = f"as {environ[name]!r}" if name in environ else "unset"
             wanted = f"{parent[name]!r}" if name in parent else "unset"

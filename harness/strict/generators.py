@@ -3,6 +3,7 @@
 import hashlib
 import random
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from harness.strict.imports import when_imported
@@ -138,6 +139,23 @@ def limit_torchs_threads(torch: Any, threads: int) -> None:
 
 def _say_kept(what: str, value: object, asked: object) -> None:
     sys.stderr.write(f"harness: strict: {what} stays {value}, not {asked}\n")
+
+
+def keep_variables(environ: Any, names: Sequence[str]) -> None:
+    """Keep variables of `os.environ` that scripts set out of habit, too late for themselves: children start with them.
+
+    Other variables are the program's own to set; what that breaks is refused by name.
+    """
+    kept = {name: environ[name] for name in names if name in environ}
+    original = type(environ).__setitem__
+
+    def assign(self: Any, name: str, value: str) -> None:
+        if self is environ and kept.get(name, value) != value:
+            _say_kept(name, kept[name], value)
+        else:
+            original(self, name, value)
+
+    type(environ).__setitem__ = assign
 
 
 def limit_joblibs_threads(backends: Any, threads: int) -> None:

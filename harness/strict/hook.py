@@ -81,6 +81,7 @@ def _make_strict() -> None:
         when_imported(name, _verify)
     when_imported("joblib._parallel_backends", _limit_joblib)
     when_imported("torch", _limit_torch)
+    generators.keep_variables(os.environ, ("PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES"))
     children.watch(_ENVIRON, lambda error: stop(str(error), error.exit_code))
 
 

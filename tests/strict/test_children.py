@@ -137,6 +137,29 @@ def test_joblibs_processes_start_and_repeat(script):
     assert first.stdout == second.stdout
 
 
+def test_what_scripts_set_out_of_habit_stays_for_their_children_and_they_are_told(script):
+    code = (
+        "import os, subprocess, sys\nos.environ['PYTHONHASHSEED'] = '0'\n"
+        "os.environ.update(CUDA_VISIBLE_DEVICES='0', TZ='UTC', MINE='1', PYTHONHASHSEED='42')\n"
+        'show = \'import os; print(*map(os.environ.get, ["PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES", "MINE"]))\'\n'
+        "subprocess.run([sys.executable, '-c', show])"
+    )
+    strict, free = script(code), script(code, mode="best_effort")
+    assert (strict.returncode, strict.stdout) == (0, "42 -1 1\n")
+    assert strict.stderr.splitlines() == [
+        "harness: strict: PYTHONHASHSEED stays 42, not 0",
+        "harness: strict: CUDA_VISIBLE_DEVICES stays -1, not 0",
+    ]
+    assert (free.stdout, free.stderr) == ("42 0 1\n", "")
+
+
+def test_a_variable_that_is_no_part_of_the_run_is_the_programs_own(variables):
+    parent = {name: value for name, value in variables().items() if name != "CUDA_VISIBLE_DEVICES"}
+    check_program(["python"], {**parent, "CUDA_VISIBLE_DEVICES": "1"}, parent)
+    with pytest.raises(IntegrityError, match="HARNESS_HOOK as 'trainer', not unset"):
+        check_program(["python"], {**parent, "HARNESS_HOOK": "trainer"}, parent)
+
+
 def test_calls_that_make_no_sense_fail_as_ever(script):
     ended = script("import os\ntry:\n    os.execv('', [])\nexcept ValueError as error:\n    print(error)")
     bare = subprocess.run(

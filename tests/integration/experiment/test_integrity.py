@@ -96,5 +96,7 @@ def test_a_strict_run_that_a_plug_in_changes_from_within_answers_4_and_leaves_no
     (own_shop.folder / "plugins/sitecustomize.py").write_text(MEDDLER)
     finished = own_shop.run("--plugins", "plugins", experiment="plugged.yaml")
     assert finished.code == 4
-    assert finished.sentence == "this run would not be strict: OPENBLAS_NUM_THREADS is '2', not '1'"
+    assert finished.sentence == (
+        "this run would not be strict: OPENBLAS_NUM_THREADS is '2', not '1'; the run is not kept"
+    )
     assert own_shop.left() == []

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from harness.cli.console import ConsoleProgress
-from harness.cli.options import EngineName, open_engine, open_store
+from harness.cli.options import open_store
 from harness.runs.execute import ExecRequest, execute_program
+from harness.runs.opening import EngineName, open_engine
 from harness.runs.project import find_root
 from harness.spec.run import Mode, Profile
 

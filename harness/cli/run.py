@@ -8,10 +8,11 @@ import msgspec
 import typer
 
 from harness.cli.console import ConsoleProgress, stdout
-from harness.cli.options import EngineName, open_engine, open_store, split
+from harness.cli.options import open_store, split
 from harness.cli.tables import run_report
 from harness.engines.host import ensure_environment
 from harness.errors import ExitCode, UsageError, worst
+from harness.runs.opening import EngineName, open_engine
 from harness.runs.project import find_root
 from harness.runs.request import RunRequest
 from harness.runs.train import train

@@ -30,8 +30,18 @@ from harness.store.store import Store
 _WORK = "work"
 
 
-def train(request: RunRequest, *, root: Path, store: Store, engine: Engine, progress: Progress) -> RunReport:
+def train(
+    request: RunRequest,
+    *,
+    root: Path,
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+    environment_root: Path | None = None,
+) -> RunReport:
     """Train an experiment, compare it with earlier runs and publish it under `request.results`.
+
+    `environment_root` is where the image's spec and locks lie if not under `root`: those of another time, say.
 
     Raises:
         HarnessError: with the exit code that the command answers; nothing is left under the results folder.
@@ -43,7 +53,7 @@ def train(request: RunRequest, *, root: Path, store: Store, engine: Engine, prog
         data, panel = panel_mount(store, experiment.data, root=root, progress=progress)
         ground = make_ground(
             request.image,
-            root=root,
+            root=environment_root or root,
             store=store,
             engine=engine,
             progress=progress,

@@ -1,0 +1,1 @@
+"""Release: baselines of environments, what drifted from them since, and the check that a release must pass."""

@@ -1,0 +1,208 @@
+"""What a drift check says: the one document that every format is made from (`docs/schemas/drift.json`)."""
+
+from enum import StrEnum
+
+import msgspec
+
+from harness.record.compare import MetricDelta
+from harness.record.distance import Distance
+from harness.spec.digest import Digest
+
+SCHEMA = "harness.drift/1"
+
+
+class Layer(StrEnum):
+    """Where a change is. `probe` and `golden` are numbers; every other layer is environment."""
+
+    HARDWARE = "hardware"
+    KERNEL = "kernel"
+    DRIVER = "driver"
+    IMAGE = "image"
+    OS_PACKAGE = "os-package"
+    NATIVE = "native"
+    INTERPRETER = "interpreter"
+    WHEEL = "wheel"
+    VARIABLE = "variable"
+    RUNTIME = "runtime"
+    LOCK = "lock"
+    SPEC = "spec"
+    CODE = "code"
+    PROBE = "probe"
+    GOLDEN = "golden"
+
+
+NUMBERS = frozenset({Layer.PROBE, Layer.GOLDEN})
+
+
+class Kind(StrEnum):
+    """What happened to one path. `rebuilt`: the same version with other bytes. `changed`: a value without versions."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    UPGRADED = "upgraded"
+    DOWNGRADED = "downgraded"
+    REBUILT = "rebuilt"
+    CHANGED = "changed"
+
+
+class Severity(StrEnum):
+    """How bad, by the rules (`harness/configs/drift.yaml`). `none` is reported and fails no check."""
+
+    CRITICAL = "critical"
+    MAJOR = "major"
+    MINOR = "minor"
+    NONE = "none"
+
+
+class Answer(StrEnum):
+    """The three answers that are kept apart."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    NOT_TESTED = "not tested"
+
+
+class Location(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The committed file that a change can be seen in, below the checkout, and its line, from 1, where there is one."""
+
+    file: str
+    line: int | None
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One path of one layer that is not as it was. `before` or `after` is null where it was added or removed.
+
+    `numbers` says whether numbers changed with it: null where the rules say that it cannot move any, `evidence` names
+    the probe kernels (`numpy/exp64`) and golden cells behind `changed`. `expires` are the digests of the comparison
+    groups that end with it. `follows_from` names the changes that it is but a consequence of, as `layer path`: a
+    consequence fails no check of its own. `fingerprint` is the same in every check that finds this change.
+    """
+
+    environment: str
+    layer: Layer
+    path: str
+    kind: Kind
+    before: str | None
+    after: str | None
+    severity: Severity
+    why: str
+    can_move_numbers: bool
+    numbers: Answer | None
+    evidence: tuple[str, ...] = ()
+    expires: tuple[Digest, ...] = ()
+    follows_from: tuple[str, ...] = ()
+    location: Location | None = None
+    waived_by: str | None = None
+    fingerprint: Digest
+
+    @property
+    def name(self) -> str:
+        """How other changes, and people, refer to it."""
+        return f"{self.layer.value} {self.path}"
+
+    @property
+    def fails(self) -> bool:
+        """Whether it makes a check red."""
+        return self.severity is not Severity.NONE and not self.follows_from and self.waived_by is None
+
+
+class NotTested(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Something that could not be looked at, and why. It is never a pass."""
+
+    what: str
+    reason: str
+
+
+class GoldenCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One golden cell run again. `answer` is about its outputs' bits; `reasons` are for people.
+
+    `because_of` is `environment` where the baseline's own environment still gives the stored bits and the candidate
+    does not, `code, data or hardware` where the baseline's environment no longer gives them either, null where nothing
+    changed or only one of the two could be run. `distance` is between the two runs' predictions where both were run.
+    """
+
+    experiment: str
+    target: str
+    view: str
+    symbol: str | None
+    family: str
+    answer: Answer
+    reasons: tuple[str, ...] = ()
+    because_of: str | None = None
+    before: Digest
+    after: Digest | None
+    metric_deltas: dict[str, MetricDelta] = {}
+    distance: Distance | None = None
+
+    @property
+    def path(self) -> str:
+        """What the change in layer `golden` is called."""
+        return "/".join((self.experiment, self.target, self.view, self.symbol or "all", self.family))
+
+
+class ExpiredGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A comparison group of the baseline that nothing run from now on can be compared in.
+
+    `golden` is its golden cell's path (`GoldenCell.path`), `stored_runs` the complete runs here that hold a cell of it.
+    """
+
+    group: Digest
+    golden: str
+    stored_runs: tuple[str, ...]
+
+
+class EnvironmentDrift(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One environment of the baseline against a candidate. `environment` and `numbers` are separate answers.
+
+    `tested_by` says what the answer on numbers rests on (`probe`, `golden`). `measured_at` is when the candidate was
+    surveyed (UTC), null where it was not. Changes come in the order of layers, then paths.
+    """
+
+    name: str
+    candidate: str
+    environment: Answer
+    numbers: Answer
+    tested_by: tuple[str, ...]
+    not_tested: tuple[NotTested, ...]
+    changes: tuple[Change, ...]
+    golden: tuple[GoldenCell, ...]
+    expired: tuple[ExpiredGroup, ...]
+    measured_at: str | None
+
+
+class WaiverState(StrEnum):
+    """What became of a waiver. `not examined`: its layer was not looked at this time, so nothing can be said."""
+
+    USED = "used"
+    EXPIRED = "expired"
+    UNMATCHED = "unmatched"
+    NOT_EXAMINED = "not examined"
+
+
+class WaiverOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One waiver of the file: who took responsibility for what until when, and what became of it."""
+
+    id: str
+    author: str
+    reason: str
+    expires: str
+    state: WaiverState
+    detail: str
+
+
+class DriftReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A whole check. `exit_code` is what the command answers: 0 no drift, 1 drift, 3 not all was tested, 4 integrity.
+
+    `created_at` is UTC. `commit` is that of the checkout now (null outside git), `rules` the digest of the rules used.
+    """
+
+    schema: str = SCHEMA
+    project: str
+    baseline: str
+    baseline_digest: Digest
+    commit: str | None
+    created_at: str
+    rules: Digest
+    environments: tuple[EnvironmentDrift, ...]
+    waivers: tuple[WaiverOutcome, ...]
+    exit_code: int

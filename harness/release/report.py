@@ -119,6 +119,7 @@ class GoldenCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     `because_of` is `environment` where the baseline's own environment still gives the stored bits and the candidate
     does not, `code, data or hardware` where the baseline's environment no longer gives them either, null where nothing
     changed or only one of the two could be run. `distance` is between the two runs' predictions where both were run.
+    `before` is null for a cell that the baseline does not have, `after` for one that the candidate did not give.
     """
 
     experiment: str
@@ -129,7 +130,7 @@ class GoldenCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     answer: Answer
     reasons: tuple[str, ...] = ()
     because_of: str | None = None
-    before: Digest
+    before: Digest | None
     after: Digest | None
     metric_deltas: dict[str, MetricDelta] = {}
     distance: Distance | None = None
@@ -155,7 +156,8 @@ class EnvironmentDrift(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """One environment of the baseline against a candidate. `environment` and `numbers` are separate answers.
 
     `tested_by` says what the answer on numbers rests on (`probe`, `golden`). `measured_at` is when the candidate was
-    surveyed (UTC), null where it was not. Changes come in the order of layers, then paths.
+    surveyed (UTC), null where it was not. Changes come in the order of layers, then paths. `probed` counts the probe
+    kernels that were compared, by library.
     """
 
     name: str
@@ -168,6 +170,7 @@ class EnvironmentDrift(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     golden: tuple[GoldenCell, ...]
     expired: tuple[ExpiredGroup, ...]
     measured_at: str | None
+    probed: dict[str, int] = {}
 
 
 class WaiverState(StrEnum):

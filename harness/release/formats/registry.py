@@ -1,0 +1,93 @@
+"""Which formats there are, what a user asks for with `NAME` or `NAME=FILE`, and writing several in one call."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.record.files import write_atomically
+from harness.release.formats.interface import Format
+from harness.release.formats.json import JsonFormat
+from harness.release.report import DriftReport
+from harness.spec.documents import suggestion
+
+FORMATS: Mapping[str, Format] = {format_.name: format_ for format_ in (JsonFormat(),)}
+DEFAULT = "table"
+
+
+class Output(msgspec.Struct, frozen=True):
+    """A format, and the file it goes to; to stdout where `path` is null."""
+
+    format: str
+    path: Path | None
+
+
+def parse_outputs(items: Sequence[str]) -> tuple[Output, ...]:
+    """What was asked for, in its order: `json` or `json=-` is stdout, `sarif=drift.sarif` a file; nothing: a table.
+
+    Raises:
+        UsageError: a format is unknown, a file's name is empty or given twice, or two would go to stdout.
+    """
+    outputs = tuple(_parse(item) for item in items) or (Output(DEFAULT, None),)
+    to_stdout = [output.format for output in outputs if output.path is None]
+    if len(to_stdout) > 1:
+        hint = f"Give all but one a file, as in {to_stdout[1]}=FILE."
+        raise UsageError(f"{' and '.join(to_stdout)} cannot both go to stdout", hint=hint)
+    seen: dict[Path, str] = {}
+    for output in outputs:
+        if output.path is None:
+            continue
+        target = output.path.resolve()
+        if target in seen:
+            raise UsageError(
+                f"{output.path} is given for both {seen[target]} and {output.format}", hint="Name two files."
+            )
+        seen[target] = output.format
+    return outputs
+
+
+def write_outputs(report: DriftReport, outputs: Sequence[Output], stdout_writer: Callable[[str], object]) -> None:
+    """Write the report in every format asked for: all are rendered first, then files are written whole, stdout last.
+
+    Raises:
+        UsageError: a file's folder is not there, or it cannot be written.
+    """
+    for output in outputs:
+        if output.path is not None:
+            _check_place(output.path)
+    texts = [(output, FORMATS[output.format].render(report)) for output in outputs]
+    for output, text in texts:
+        if output.path is not None:
+            _write(output.path, text)
+    for output, text in texts:
+        if output.path is None:
+            stdout_writer(text)
+
+
+def _parse(item: str) -> Output:
+    name, equals, place = item.partition("=")
+    if name not in FORMATS:
+        raise UsageError(f"There is no format {name[:60]!r}", hint=suggestion(name, FORMATS))
+    if equals and not place:
+        raise UsageError(f"{item!r} names no file", hint=f"Write {name}=FILE, or {name} alone for stdout.")
+    if "\0" in place:
+        raise UsageError(f"{item!r} names no file that can be", hint=f"Write {name}=FILE.")
+    return Output(name, None if place in ("", "-") else Path(place))
+
+
+def _check_place(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}", hint="Make the folder first.")
+    if path.is_dir():
+        raise UsageError(f"{path} cannot be written: it is a folder", hint="Name a file.")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path} cannot be written: the folder {path.parent} is not writable")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error

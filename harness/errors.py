@@ -55,6 +55,12 @@ class OutdatedLockError(HarnessError):
     exit_code = ExitCode.DIVERGENT
 
 
+class IncomparableError(HarnessError):
+    """Two things that cannot be held against each other: another architecture, say."""
+
+    exit_code = ExitCode.INCOMPARABLE
+
+
 class IntegrityError(HarnessError):
     """Bytes are not what their digest or signature says, or a strict run was not strict."""
 

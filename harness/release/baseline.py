@@ -1,13 +1,30 @@
 """A baseline: everything a later check needs of a release, in one canonical file under `lockfiles/baselines/`."""
 
-import msgspec
+import platform
+from collections.abc import Sequence
+from pathlib import Path
 
+import msgspec
+from packaging.version import InvalidVersion, Version
+
+from harness.errors import IncomparableError, IntegrityError, UsageError
 from harness.record.cells import Metrics
+from harness.record.files import write_atomically
+from harness.record.fingerprints import cell_fingerprint
+from harness.record.hashing import signature
+from harness.record.jsonfile import decode_document, pretty_json
 from harness.record.snapshot import Group
+from harness.release.files import source_files
+from harness.release.site import Site
 from harness.release.state import EnvironmentState
 from harness.spec.digest import Digest
+from harness.spec.names import check_name
 
 SCHEMA = "harness.baseline/1"
+"""Raised with every change of a type in here, of sources and surveys too: a file reads as it was written or not."""
+SUFFIX = ".json"
+MAX_BYTES = 64 << 20
+_RESTORE = "Restore it from version control."
 
 
 class GoldenResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,3 +66,223 @@ class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     environments: dict[str, EnvironmentState]
     golden: tuple[Golden, ...]
     digest: Digest
+
+
+def sealed(
+    *,
+    release: str,
+    project: str,
+    architecture: str,
+    commit: str | None,
+    dirty: bool | None,
+    code: Digest,
+    environments: Sequence[EnvironmentState],
+    golden: Sequence[Golden],
+) -> Baseline:
+    """A baseline with its digest, goldens in the order of their names.
+
+    Raises:
+        UsageError: `release` cannot be the name of a file.
+        IntegrityError: its parts contradict each other.
+    """
+    unsealed = Baseline(
+        release=check_name(release, "release"),
+        project=project,
+        architecture=architecture,
+        commit=commit,
+        dirty=dirty,
+        code=code,
+        environments={state.name: state for state in environments},
+        golden=tuple(sorted(golden, key=lambda run: (run.environment, run.experiment, run.quick))),
+        digest=Digest(f"sha256:{'0' * 64}"),
+    )
+    # Through the types once, so that the digest is of what a reader will decode (an integral metric becomes a float).
+    typed = msgspec.convert(msgspec.to_builtins(unsealed), Baseline)
+    baseline = msgspec.structs.replace(typed, digest=_seal(typed))
+    _check(baseline, f"The baseline {release}")
+    return baseline
+
+
+def read_baseline(path: Path) -> Baseline:
+    """The baseline in the file `path`, which is called after its release; everything in it is checked.
+
+    Raises:
+        UsageError: the file is not there, no plain file, too large, not called after its release, or written in
+            another version of the schema.
+        IntegrityError: a byte of it was changed, or it contradicts itself.
+    """
+    data = _bytes(path)
+    again = f"{_RESTORE} `harness baseline create --release {path.stem} --replace` would make another."
+    try:
+        baseline = decode_document(data, Baseline, SCHEMA, name=str(path))
+    except UsageError as error:
+        raise UsageError(error.message, hint="Check with the version of harness that wrote it.") from error
+    except IntegrityError as error:
+        raise IntegrityError(error.message, hint=again) from error
+    if _seal(baseline) != baseline.digest:
+        raise IntegrityError(f"{path} was altered: its digest is not that of its content", hint=again)
+    if pretty_json(baseline) != data:
+        raise IntegrityError(f"{path} is not in the form that the harness writes: it was edited by hand", hint=again)
+    if path.name != f"{baseline.release}{SUFFIX}":
+        raise UsageError(
+            f"{path} holds the baseline of the release {baseline.release}, which its name does not say",
+            hint=f"Call it {baseline.release}{SUFFIX}, or remove the copy.",
+        )
+    _check(baseline, str(path))
+    return baseline
+
+
+def baseline_names(site: Site) -> tuple[str, ...]:
+    """The releases that have a baseline, oldest first by version; names that are no versions come before all others.
+
+    Raises:
+        UsageError: two are of the same release, in another case or another spelling of the version, say.
+    """
+    if not site.baselines.is_dir():
+        return ()
+    found = [path for path in site.baselines.iterdir() if path.suffix.lower() == SUFFIX]
+    stems = sorted(path.stem for path in found if not path.name.startswith("."))
+    for name in stems:
+        check_name(name, "release")
+        if (twin := _twin(name, stems)) is not None:
+            raise UsageError(
+                f"{site.baselines} holds two baselines of the same release, {name} and {twin}",
+                hint="Keep the one that version control knows as the release's.",
+            )
+    versions = {name: version for name in stems if (version := _version(name)) is not None}
+    return (*(name for name in stems if name not in versions), *sorted(versions, key=lambda name: versions[name]))
+
+
+def find_baseline(site: Site, name: str | None) -> Baseline:
+    """The baseline of that release, or in the file of that path; the latest release's where `name` is null.
+
+    Raises:
+        UsageError: there is none.
+        HarnessError: as for `read_baseline` and `baseline_names`.
+    """
+    if name is not None and ("/" in name or name.endswith(SUFFIX)):
+        return read_baseline(Path(name))
+    names = baseline_names(site)
+    if not names:
+        raise UsageError(
+            f"There is no baseline in {site.baselines}", hint="Make one: `harness baseline create --release v1.0`."
+        )
+    if name is not None and name not in names:
+        raise UsageError(f"There is no baseline of {name[:60]!a}", hint=f"There is: {', '.join(names)}.")
+    return read_baseline(baseline_path(site, name or names[-1]))
+
+
+def baseline_path(site: Site, release: str) -> Path:
+    """Where the baseline of a release lies.
+
+    Raises:
+        UsageError: `release` cannot be the name of a file.
+    """
+    return site.baselines / f"{check_name(release, 'release')}{SUFFIX}"
+
+
+def write_baseline(baseline: Baseline, site: Site, *, replace: bool = False) -> Path:
+    """Write a baseline to its place, unless the same bytes lie there already.
+
+    Raises:
+        UsageError: that release, or one of the same name but for its case, has another baseline.
+        OSError: it cannot be written.
+    """
+    path, data = baseline_path(site, baseline.release), pretty_json(baseline)
+    if (twin := _twin(baseline.release, baseline_names(site))) is not None:
+        raise UsageError(
+            f"The release {baseline.release} is the same as {twin}, which has a baseline",
+            hint="Choose another name, or remove that baseline.",
+        )
+    if path.exists():
+        if _bytes(path) == data:
+            site.progress.note(f"{path} is as it was: nothing changed")
+            return path
+        if not replace:
+            raise UsageError(
+                f"{path} is there already, with another content",
+                hint="A release never changes: choose another name, or give --replace.",
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, data)
+    return path
+
+
+def check_applies(baseline: Baseline, site: Site) -> None:
+    """Refuse to hold a checkout against the baseline of something else.
+
+    Raises:
+        UsageError: it is of another project.
+        IncomparableError: it was made on a machine of another architecture.
+    """
+    if baseline.project != site.project:
+        raise UsageError(
+            f"The baseline {baseline.release} is of the project {baseline.project}, and this is {site.project}",
+            hint="A project is called as its pyproject.toml says, and without one after its folder.",
+        )
+    if baseline.architecture != platform.machine():
+        raise IncomparableError(
+            f"The baseline {baseline.release} is of {baseline.architecture}, and this machine is {platform.machine()}",
+            hint="Check on a machine of the same architecture, or keep a baseline for each.",
+        )
+
+
+def _seal(baseline: Baseline) -> Digest:
+    return signature({name: getattr(baseline, name) for name in Baseline.__struct_fields__ if name != "digest"})
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is not a plain file", hint=_RESTORE)
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"{path} is larger than any baseline ({MAX_BYTES} bytes)", hint=_RESTORE)
+    return data
+
+
+def _version(name: str) -> Version | None:
+    try:
+        return Version(name)
+    except InvalidVersion:
+        return None
+
+
+def _twin(name: str, names: Sequence[str]) -> str | None:
+    """Another of the `names` that stands for the same release."""
+    for other in names:
+        same = other.lower() == name.lower() or (_version(name) is not None and _version(name) == _version(other))
+        if other != name and same:
+            return other
+    return None
+
+
+def _check(baseline: Baseline, where: str) -> None:
+    def refuse(problem: str) -> None:
+        raise IntegrityError(f"{where} contradicts itself: {problem}", hint=_RESTORE)
+
+    check_name(baseline.release, "release")
+    for name, state in baseline.environments.items():
+        if state.name != name:
+            refuse(f"its environment {name} is called {state.name}")
+        if state.survey is None:
+            refuse(f"its environment {name} was not surveyed")
+        try:
+            source_files(state.sources)
+        except IntegrityError as error:
+            refuse(f"in its environment {name}, {error.message}")
+    runs = [(golden.environment, golden.experiment, golden.quick) for golden in baseline.golden]
+    if runs != sorted(set(runs)):
+        refuse("its golden runs are not sorted, or one is there twice")
+    for golden in baseline.golden:
+        if golden.environment not in baseline.environments:
+            refuse(f"the golden run {golden.experiment} is of {golden.environment}, which it does not hold")
+        keys = [(cell.target, cell.view, cell.symbol or "", cell.family) for cell in golden.cells]
+        if not keys or keys != sorted(set(keys)):
+            refuse(f"the cells of the golden run {golden.experiment} are not sorted, or one is there twice, or none is")
+        for cell in golden.cells:
+            if cell.fingerprint != cell_fingerprint(cell.outputs):
+                refuse(f"the fingerprint of {cell.target} {cell.family} is not that of its outputs")

@@ -1,9 +1,11 @@
 """Where a release is made or checked: what every step of it needs, in one value."""
 
+import tomllib
 from pathlib import Path
 
 import msgspec
 
+from harness.errors import UsageError
 from harness.store.progress import Progress
 from harness.store.store import Store
 
@@ -17,6 +19,22 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     progress: Progress
     results: Path = Path("RESULTS")
+
+    @property
+    def project(self) -> str:
+        """What the checkout is called: the project's name in its `pyproject.toml`, else the name of its folder.
+
+        Raises:
+            UsageError: `pyproject.toml` cannot be read.
+        """
+        path = self.root / "pyproject.toml"
+        if not path.exists():
+            return self.root.resolve().name
+        try:
+            name = tomllib.loads(path.read_text("utf-8")).get("project", {}).get("name")
+        except (OSError, ValueError, AttributeError) as error:
+            raise UsageError(f"{path} cannot be read: {error}", hint="Mend it: the project's name is in it.") from error
+        return name if isinstance(name, str) and name else self.root.resolve().name
 
     @property
     def baselines(self) -> Path:

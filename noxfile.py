@@ -1,65 +1,179 @@
-"""Sessions across environments. `nox -l` lists them; each makes its own environment from hash-checked locks."""
+"""The harness's sessions, each in an environment of its own.
+
+Start one by name; what stands after two dashes goes to its command:
+
+    .venv/bin/nox -s lint types imports
+    .venv/bin/nox -s "deterministic_run(cpu)" -- --quick
+    .venv/bin/nox -s matrix drift
+
+`make .venv/.ready-dev` makes `.venv`, with nox and uv in it. A session installs what the hash-checked locks name and
+sees few of your variables; one that cannot run on this machine is skipped and says why.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import nox
 
+ROOT = Path(__file__).parent
+ENVIRONMENTS = ("host", "cpu", "cpu-prev", "cuda")
+HOST_PYTHON = "python3.11"
+DEVICES = ("/dev/nvidiactl", "/dev/dxg")
+LOCKS = ("-r", "lockfiles/host.txt")
+DEVELOPMENT = (*LOCKS, "-r", "lockfiles/dev.txt")
+
+# What a session sees of the caller's variables: who and where he is, where artifacts are, what a terminal can do.
+KEPT = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LC_\w+|TERM|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|XDG_\w+|CI"
+    r"|HARNESS_\w+|DOCKER_HOST|SSL_CERT_(FILE|DIR)|(HTTPS?|ALL|NO)_PROXY|(https?|all|no)_proxy"
+    r"|PIP_(CERT|CONFIG_FILE|FIND_LINKS|INDEX_URL|EXTRA_INDEX_URL|DEFAULT_TIMEOUT)"
+    r"|UV_(CACHE_DIR|CONFIG_FILE|FIND_LINKS|HTTP_TIMEOUT|INDEX\w*|DEFAULT_INDEX|EXTRA_INDEX_URL|NATIVE_TLS|OFFLINE)"
+)
+
+nox.needs_version = ">=2026.1"
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lint", "types", "imports", "tests"]
-nox.options.reuse_existing_virtualenvs = True
-
-
-def _install(session: nox.Session) -> None:
-    session.install("--require-hashes", "-r", "lockfiles/host.txt", "-r", "lockfiles/dev.txt")
-
-
-@nox.session(python=["3.11", "3.12", "3.13"], tags=["quick"])
-def outside(session: nox.Session) -> None:
-    """Test the orchestrator's rooms, without an engine, on each Python that is installed."""
-    _install(session)
-    session.run("python", "-m", "pytest", "--ignore=tests/strict", "--ignore=tests/training", "-m", "not docker")
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["lint", "types", "imports"]
 
 
 @nox.session(tags=["quick"])
 def lint(session: nox.Session) -> None:
-    """Lint and check the format."""
-    _install(session)
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
+    """Lint, and check the format."""
+    _install(session, *DEVELOPMENT)
+    _run(session, "ruff", "check", ".")
+    _run(session, "ruff", "format", "--check", ".")
 
 
 @nox.session(tags=["quick"])
 def types(session: nox.Session) -> None:
-    """Check types strictly: the outside with the locks' libraries, the inside with those of the image's lock."""
-    _install(session)
-    session.run("mypy")
-    python = str(session.run("python", "-m", "harness", "host-environment", silent=True)).splitlines()[-1]
+    """Check types strictly, the inside rooms with the libraries of the image's lock."""
+    _install(session, *DEVELOPMENT)
+    _run(session, "mypy")
+    python = _run(session, "python", "-m", "harness", "host-environment", silent=True).splitlines()[-1]
     rooms = ("-p", "harness.strict", "-p", "harness.training", "--follow-imports=silent")
-    session.run("mypy", *rooms, "--python-executable", python)
+    _run(session, "mypy", *rooms, "--python-executable", python)
 
 
 @nox.session(tags=["quick"])
 def imports(session: nox.Session) -> None:
     """Check that rooms import downwards only."""
-    _install(session)
-    session.run("lint-imports")
+    _install(session, *DEVELOPMENT)
+    _run(session, "lint-imports")
 
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run the whole test suite, the real-engine tests included (`make test`)."""
-    session.run("make", "test", external=True)
+    """Run the whole test suite, the real-engine tests included: `make test`, with its own .venv."""
+    _run(session, "make", "test", external=True)
 
 
-@nox.session(venv_backend="none")
-@nox.parametrize("engine", ["docker", "host"])
-def deterministic_run(session: nox.Session, engine: str) -> None:
-    """Run the default experiment twice in one environment; arguments after -- go to `harness run`."""
-    if engine == "docker":
-        session.run("make", "engine", external=True)
-    session.run("make", ".venv/.ready", external=True)
-    session.run(".venv/bin/harness", "run", "--engine", engine, "--runs", "2", *session.posargs, external=True)
+@nox.session(python=["3.11", "3.12", "3.13"])
+def outside(session: nox.Session) -> None:
+    """Test the orchestrator's rooms on one Python, without an engine."""
+    _install(session, *DEVELOPMENT)
+    apart = ("--ignore=tests/strict", "--ignore=tests/training", "--ignore=tests/integration")
+    _run(session, "python", "-m", "pytest", *apart, "-m", "not docker", *session.posargs)
 
 
-@nox.session(venv_backend="none")
+@nox.session
+@nox.parametrize("environment", [nox.param(name, id=name) for name in ENVIRONMENTS])
+def deterministic_run(session: nox.Session, environment: str) -> None:
+    """Train the default experiment twice in one environment: every cell must repeat to the bit."""
+    if reason := _cannot_run(environment):
+        session.skip(reason)
+    _install(session, *LOCKS)
+    where = ("--engine", "host") if environment == "host" else ("--image", environment)
+    _harness(session, "run", *where, "--runs", "2")
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Train the same experiment in every environment that runs here, and compare inside and across."""
+    if reason := _no_engine():
+        session.warn(f"only what needs no container engine: {reason}")
+    _install(session, *LOCKS)
+    _harness(session, "matrix")
+
+
+@nox.session
+def drift(session: nox.Session) -> None:
+    """Say what changed in the environments since the last baseline, and whether numbers moved."""
+    if reason := _no_engine():
+        session.warn(f"images cannot be surveyed: {reason}")
+    _install(session, *LOCKS)
+    _harness(session, "drift")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
-    """Print the README's figures, as ratios."""
-    session.run("make", "bench", external=True)
+    """Measure the README's figures, as ratios."""
+    if reason := _no_engine():
+        session.skip(reason)
+    _install(session, *LOCKS)
+    _run(session, "python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Check all that a release must pass, and write the page that its manager signs."""
+    if reason := _no_engine():
+        session.error(f"a release is checked with a container engine: {reason}")
+    _install(session, *LOCKS)
+    _harness(session, "release-check")
+
+
+def _harness(session: nox.Session, command: str, *arguments: str) -> None:
+    """Run a command of this checkout; what stands after the two dashes goes to it."""
+    _run(session, "python", "-m", "harness", command, *arguments, *session.posargs)
+
+
+def _run(session: nox.Session, *command: str, silent: bool = False, external: bool = False) -> str:
+    kept = _variables(os.environ)
+    return str(session.run(*command, env=kept, include_outer_env=False, silent=silent, external=external))
+
+
+def _install(session: nox.Session, *locks: str) -> None:
+    """Fill the session's environment with what the locks name, each wheel by its hash."""
+    try:
+        sys.path.insert(0, str(ROOT))
+        from harness.store.sources import uv_environment
+    except ImportError as error:
+        session.error(f"{error}: start the nox of the checkout, .venv/bin/nox")
+    variables = uv_environment(_variables(os.environ))  # uv reads no setting of pip's
+    session.install("--require-hashes", *locks, env=variables, include_outer_env=False)
+
+
+def _variables(caller: Mapping[str, str]) -> dict[str, str]:
+    """The caller's variables that a session sees."""
+    return {name: value for name, value in caller.items() if KEPT.fullmatch(name)}
+
+
+def _cannot_run(environment: str) -> str | None:
+    """Why this machine cannot run the environment now, in one sentence."""
+    if environment == "host":
+        found = f"python{sys.version_info.major}.{sys.version_info.minor}" == HOST_PYTHON or shutil.which(HOST_PYTHON)
+        return None if found else f"{HOST_PYTHON} is not on PATH"
+    spec = ROOT / "docker" / f"{environment}.yaml"
+    lock = ROOT / "lockfiles" / environment / "image.lock"
+    if not spec.is_file():
+        return f"there is no image spec {spec.relative_to(ROOT)} yet"
+    if not lock.is_file():
+        return f"there is no {lock.relative_to(ROOT)} yet: harness build {environment} --update"
+    if re.search(r"^variant: *cuda\b", spec.read_text(), re.MULTILINE) and not any(map(os.path.exists, DEVICES)):
+        return "there is no NVIDIA GPU on this machine"
+    return _no_engine()
+
+
+def _no_engine() -> str | None:
+    """Make a container engine answer; where none can be had, why."""
+    script = ROOT / "docker" / "ensure-engine.sh"
+    done = subprocess.run([script], env=_variables(os.environ), stderr=subprocess.PIPE, text=True, check=False)
+    sys.stderr.write(done.stderr)
+    said = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
+    return None if done.returncode == 0 else said[-1] if said else f"{script.name} ended with {done.returncode}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import ExitCode
-from harness.record.archive import Archive, load_run
+from harness.record.archive import Archive, LoadedRun, load_run
 from harness.record.cells import Cell, RunLabel
 from harness.record.changes import changed_keys, describe_change, environment_changes, probe_changes, short
 from harness.record.verdicts import CellVerdict, Verdict, comparison_exit_code, run_exit_code
@@ -142,7 +142,11 @@ def compare_runs(before: Path, after: Path) -> RunComparison:
         UsageError: a folder is not a complete run.
         IntegrityError: a file of a run is not what its manifest says.
     """
-    old, new = load_run(before), load_run(after)
+    return compare_loaded(load_run(before), load_run(after))
+
+
+def compare_loaded(old: LoadedRun, new: LoadedRun) -> RunComparison:
+    """Two runs that were read back already, cell by cell."""
     olds = {cell.key: cell for cell in old.cells}
     news = {cell.key: cell for cell in new.cells}
     cells = tuple(_compare_key(olds.get(key), news.get(key)) for key in sorted(olds.keys() | news.keys()))

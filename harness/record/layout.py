@@ -15,6 +15,7 @@ METRICS = "metrics.json"
 METADATA = "metadata.json"
 DIFF_PREV = "diff_prev.json"
 HISTORY = "history.jsonl"
+PREDICTIONS = "predictions"
 SCRIPT_FOLDER = "exec"
 """Where `harness exec` keeps what it records, in the place of `targets/`."""
 
@@ -40,6 +41,15 @@ def cohort_folder(target: str, view: View, symbol: str | None, cohort_id: str) -
         UsageError: a name is not safe as a part of a path, or `symbol` does not go with the view.
     """
     return _view_folder(target, view, symbol) / f"cohort={check_name(cohort_id, 'cohort')}"
+
+
+def predictions_file(target: str, view: View, symbol: str | None, cohort_id: str, family: str) -> PurePosixPath:
+    """Where a cell's predictions lie, relative to the run's folder: an array, in the order of rows.
+
+    Raises:
+        UsageError: as for `cohort_folder`.
+    """
+    return cohort_folder(target, view, symbol, cohort_id) / PREDICTIONS / f"{check_name(family, 'family')}.npy"
 
 
 def importances_file(

@@ -39,6 +39,11 @@ class GoldenResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     fingerprint: Digest
     metrics: Metrics
 
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """The cell's key, as `record.cells.Cell` has it: (target, view, symbol or empty, family)."""
+        return (self.target, self.view, self.symbol or "", self.family)
+
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A golden run: `experiment` as `harness run` takes it (a path is relative to the checkout), in one environment."""
@@ -181,6 +186,19 @@ def baseline_path(site: Site, release: str) -> Path:
     return site.baselines / f"{check_name(release, 'release')}{SUFFIX}"
 
 
+def check_new(release: str, site: Site) -> None:
+    """Refuse a release that another name stands for already; its own baseline may be there.
+
+    Raises:
+        UsageError: the name cannot be a file's, or differs from another release's in case or spelling alone.
+    """
+    if (twin := _twin(check_name(release, "release"), baseline_names(site))) is not None:
+        raise UsageError(
+            f"The release {release} is the same as {twin}, which has a baseline",
+            hint="Choose another name, or remove that baseline.",
+        )
+
+
 def write_baseline(baseline: Baseline, site: Site, *, replace: bool = False) -> Path:
     """Write a baseline to its place, unless the same bytes lie there already.
 
@@ -188,12 +206,8 @@ def write_baseline(baseline: Baseline, site: Site, *, replace: bool = False) -> 
         UsageError: that release, or one of the same name but for its case, has another baseline.
         OSError: it cannot be written.
     """
+    check_new(baseline.release, site)
     path, data = baseline_path(site, baseline.release), pretty_json(baseline)
-    if (twin := _twin(baseline.release, baseline_names(site))) is not None:
-        raise UsageError(
-            f"The release {baseline.release} is the same as {twin}, which has a baseline",
-            hint="Choose another name, or remove that baseline.",
-        )
     if path.exists():
         if _bytes(path) == data:
             site.progress.note(f"{path} is as it was: nothing changed")
@@ -280,7 +294,7 @@ def _check(baseline: Baseline, where: str) -> None:
     for golden in baseline.golden:
         if golden.environment not in baseline.environments:
             refuse(f"the golden run {golden.experiment} is of {golden.environment}, which it does not hold")
-        keys = [(cell.target, cell.view, cell.symbol or "", cell.family) for cell in golden.cells]
+        keys = [cell.key for cell in golden.cells]
         if not keys or keys != sorted(set(keys)):
             refuse(f"the cells of the golden run {golden.experiment} are not sorted, or one is there twice, or none is")
         for cell in golden.cells:

@@ -13,7 +13,7 @@ from harness.record.files import write_atomically
 from harness.record.fingerprints import cell_fingerprint
 from harness.record.hashing import digest_of, digest_of_array, digest_of_file, signature
 from harness.record.jsonfile import pretty_json
-from harness.record.layout import METADATA, METRICS, importances_file
+from harness.record.layout import METADATA, METRICS, PREDICTIONS, importances_file
 from harness.spec.columns import TargetKind
 from harness.spec.digest import Digest
 from harness.spec.task import CohortResult, FamilyOutputs, FamilyResult
@@ -23,7 +23,6 @@ from harness.training.fits import FitResult
 from harness.training.metrics import Metrics, classification_metrics, regression_metrics
 from harness.training.panel import Values
 
-PREDICTIONS = "predictions"
 MODELS = "models"
 TEST_ROWS = "test_rows.npy"
 TEST_TARGET = "test_target.npy"

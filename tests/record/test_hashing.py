@@ -71,7 +71,7 @@ class TestArrays:
         np = self.np
         base = np.arange(6, dtype="<f8")
         flipped = base.copy()
-        flipped.view("<u8")[3] ^= 1
+        flipped.view("<u8")[3] ^= np.uint64(1)
         others = [flipped, base.reshape(2, 3), base.astype("<f4"), base.astype(">f8"), base.view("<i8"), -base]
         digests = {digest_of_array(array) for array in [base, *others]}
         assert len(digests) == 7

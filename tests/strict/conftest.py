@@ -2,6 +2,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,15 @@ from harness.spec.variables import run_variables
 
 CODE = Path(__file__).parents[2]
 SITE = CODE / "harness" / "strict" / "site"
+LIBRARIES = {name: metadata.version(name) for name in ("numpy",) if find_spec(name) is not None}
 CORES = len(os.sched_getaffinity(0))
 
 
 def _variables(*, mode="strict", profile="native", seed=42, **changes: str | None) -> dict[str, str]:
     """The variables of a run as an engine sets them; a change to None leaves one out."""
-    chosen = run_variables(mode=mode, profile=profile, variant="cpu", seed=seed, version="v1", cores=CORES)
+    chosen = run_variables(
+        mode=mode, profile=profile, variant="cpu", seed=seed, version="v1", cores=CORES, libraries=LIBRARIES
+    )
     # The packages of the test run may lie in a folder of their own on PYTHONPATH.
     own = {str(CODE), str(SITE), ""}
     rest = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry not in own]

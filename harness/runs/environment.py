@@ -50,8 +50,11 @@ def make_ground(
     progress: Progress,
     memory: int | None,
     time_limit: float | None,
+    compiled: bool = True,
 ) -> Ground:
     """Build the image or find it, hand it to the engine, and gather the mounts that every run has.
+
+    Without `compiled` the image's bytecode is left out: it changes no bit, and making and checking it takes time.
 
     Raises:
         IntegrityError: the image is not the committed one.
@@ -76,15 +79,17 @@ def make_ground(
     with open_image(image, root=root, store=store, progress=progress) as made:
         engine.prepare(made)
         reference, locks = made.reference, dict(made.lock.inputs)
-    bytecode = bytecode_mount(
-        reference,
-        variant=spec.variant,
-        code=code,
-        engine=engine,
-        resources=msgspec.structs.replace(resources, time_limit=_BYTECODE_SECONDS),
-        store=store,
-        progress=progress,
-    )
+    bytecode = None
+    if compiled:
+        bytecode = bytecode_mount(
+            reference,
+            variant=spec.variant,
+            code=code,
+            engine=engine,
+            resources=msgspec.structs.replace(resources, time_limit=_BYTECODE_SECONDS),
+            store=store,
+            progress=progress,
+        )
     mounts = (code,) if bytecode is None else (code, bytecode)
     return Ground(
         image=reference, locks=locks, variant=spec.variant, libraries=libraries, resources=resources, mounts=mounts

@@ -1,5 +1,6 @@
 """What a trainer says on its stdout while it works: JSON lines, turned into progress and log lines."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,7 +12,7 @@ from harness.store.progress import Progress, Task
 
 _LONGEST_LINE = 1 << 20
 _KEPT_LINES = 60
-_REFUSAL = "harness: "  # as the launcher begins its one sentence
+_REFUSAL = "harness: "  # as what runs inside begins its one sentence
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -20,6 +21,17 @@ class Failure(msgspec.Struct, frozen=True):
     message: str
     hint: str | None
     exit_code: ExitCode
+
+
+def refusal(errors: Sequence[str], exit_code: int) -> Failure | None:
+    """Why an inside program refused to go on, which it says in one sentence on stderr; null if it did not."""
+    if exit_code not in (ExitCode.USAGE, ExitCode.INTEGRITY):
+        return None
+    for number, line in enumerate(errors):
+        if line.startswith(_REFUSAL):
+            hint = " ".join(text.strip() for text in errors[number + 1 :]) or None
+            return Failure(line.removeprefix(_REFUSAL), hint, ExitCode(exit_code))
+    return None
 
 
 class Lines:
@@ -76,13 +88,7 @@ class TrainerEvents:
 
     def refusal(self, exit_code: int) -> Failure | None:
         """Why the launcher refused to start the trainer at all, which it says on stderr; null if it did not."""
-        if exit_code not in (ExitCode.USAGE, ExitCode.INTEGRITY):
-            return None
-        for number, line in enumerate(self.errors):
-            if line.startswith(_REFUSAL):
-                hint = " ".join(text.strip() for text in self.errors[number + 1 :]) or None
-                return Failure(line.removeprefix(_REFUSAL), hint, ExitCode(exit_code))
-        return None
+        return refusal(self.errors, exit_code)
 
     def _printed(self, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip()

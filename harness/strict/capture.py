@@ -70,7 +70,12 @@ def record_process(output: Path) -> None:
     loaded = [name for name in KNOWN if name in sys.modules and name != "python"]
     if not loaded:
         return
-    addition = _loaded_part(probe(loaded))
+    add(probe(loaded), output)
+
+
+def add(probes: Mapping[str, Mapping[str, str]], output: Path) -> None:
+    """Add what this process loaded to the capture in `output`, with the probe's answers; whole or not at all."""
+    addition = _loaded_part(probes)
     # A file of its own: the folder itself may be locked by whoever started the run, for as long as it lasts.
     lock = os.open(output / f".{FILE_NAME}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:

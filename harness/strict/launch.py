@@ -29,7 +29,7 @@ _ADDR_NO_RANDOMIZE = 0x0040000  # linux/personality.h
 _ASK = 0xFFFFFFFF
 _CODE = Path(__file__).resolve().parents[2]
 _SITE = Path(__file__).resolve().parent / "site"
-_OWN_PROGRAMS = ("harness.training", "harness.strict.warm")
+_OWN_PROGRAMS = ("harness.training", "harness.strict.survey", "harness.strict.warm")
 
 
 def main(arguments: Sequence[str]) -> NoReturn:

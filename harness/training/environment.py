@@ -1,17 +1,14 @@
 """What a run finds out about its environment and its families before the first fit, in a process of its own."""
 
-import importlib
 from typing import Any
 
 import msgspec
 
 from harness.errors import HarnessError
 from harness.spec.columns import TargetKind
+from harness.strict import survey
 from harness.strict.capture import capture
 from harness.strict.estimators import create_estimator
-from harness.strict.probe import probe
-from harness.strict.seeds import seed_all
-from harness.strict.verify import verify_settings
 from harness.training.families import Family
 from harness.training.fits import make_plugins_importable
 
@@ -48,13 +45,10 @@ def examine(libraries: tuple[str, ...]) -> Findings:
 
     Raises:
         IntegrityError: a setting did not take effect.
+        ToolError: a library cannot be imported.
     """
     make_plugins_importable()
-    seed_all(1)
-    for library in libraries:
-        importlib.import_module(library)
-    verify_settings(libraries)
-    probes = probe(libraries)
+    probes = survey.examine(libraries)
     return Findings(probes, capture(probes))
 
 

@@ -147,7 +147,11 @@ def inside(name: str, runs: Sequence[LoadedRun]) -> EnvironmentResult:
         state=state,
         runs=tuple(run.label.run_name for run in runs),
         verdicts=_counted(verdicts),
-        reasons=tuple(dict.fromkeys(reason for cell in cells for reason in cell.reasons)),
+        reasons=tuple(
+            f"{cell.target} {cell.view} {cell.symbol or 'all'} {cell.family}: {'; '.join(cell.reasons)}"
+            for cell in cells
+            if cell.reasons
+        ),
         exit_code=code,
     )
 

@@ -16,7 +16,7 @@ _OTHER_FILES = re.compile(r"library (?P<library>\S+) \S+ with other files .+")
 def environment_rows(matrix: Matrix) -> tuple[tuple[str, ...], ...]:
     """A row an environment: what it answered, its cells by verdict, its runs, and why where it is not identical."""
     return tuple(
-        (one.name, one.state.value, _counts(one.verdicts), "\n".join(one.runs) or "-", "\n".join(one.reasons) or "-")
+        (one.name, one.state.value, _counts(one.verdicts), "\n".join(one.runs) or "-", _why(one.reasons))
         for one in matrix.environments
     )
 
@@ -58,6 +58,11 @@ def _counts(verdicts: dict[str, int]) -> str:
     return ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()) or "-"
 
 
+def _why(reasons: Sequence[str]) -> str:
+    more = [f"and {len(reasons) - _SHOWN} more"] if len(reasons) > _SHOWN else []
+    return "\n".join([*reasons[:_SHOWN], *more]) or "-"
+
+
 def _reason(reason: Reason, pair: PairResult) -> str:
     cells = sum(pair.verdicts.values())
     where = "" if reason.cells == cells else f" in {reason.cells} of {cells} cells"
@@ -80,7 +85,7 @@ def _condensed(changes: Sequence[str]) -> tuple[str, ...]:
 
 def _distance(one: FamilyDistance) -> str:
     if one.identical == one.cells:
-        return f"{one.family}: all {one.cells} cells bit-equal"
+        return f"{one.family}: {one.cells} of {_many(one.cells, 'cell')} bit-equal"
     said = [f"{one.identical} of {_many(one.cells, 'cell')} bit-equal"]
     if one.same_predictions == one.cells:
         said.append("predictions equal in all")

@@ -1,18 +1,23 @@
 """How far apart the predictions of two runs are: what bits that differ mean in numbers."""
 
+import sys
 from pathlib import Path
+from tokenize import TokenError
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from harness.errors import IntegrityError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Distance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Two arrays of predictions. Differences are absolute, in the predictions' own unit.
 
     `relative` is the root mean square of the differences over the standard deviation of `before` (null where that is
-    0), `correlation` is Pearson's (null where either side is constant).
+    constant), `correlation` is Pearson's (null where either side is constant).
     """
 
     predictions: int
@@ -29,27 +34,39 @@ def distance(before: Path, after: Path) -> Distance | None:
     Raises:
         IntegrityError: a file is no array of finite numbers.
     """
+    import numpy as np  # a tenth of a second, which commands that compare no predictions need not wait
+
     old, new = _load(before), _load(after)
     if old.shape != new.shape:
         return None
+    old, new = old.ravel(), new.ravel()
     differences = np.abs(new - old)
-    spread, other = float(np.std(old)) if old.size else 0.0, float(np.std(new)) if new.size else 0.0
-    square = float(np.sqrt(np.mean(differences**2))) if old.size else 0.0
+    square = np.sqrt(np.mean(differences**2)) if old.size else np.longdouble(0)
+    # A constant's standard deviation need not come out as 0: its mean is rounded.
+    constant, flat = (bool((side == side[:1]).all()) for side in (old, new))
     return Distance(
         predictions=int(old.size),
         differing=int(np.count_nonzero(differences)),
-        largest=float(differences.max(initial=0.0)),
-        root_mean_square=square,
-        relative=square / spread if spread else None,
-        correlation=float(np.corrcoef(old.ravel(), new.ravel())[0, 1]) if spread and other else None,
+        largest=_finite(differences.max(initial=0)),
+        root_mean_square=_finite(square),
+        relative=None if constant else _finite(square / np.std(old)),
+        correlation=None if constant or flat else float(np.corrcoef(old, new)[0, 1]),
     )
 
 
-def _load(path: Path) -> "np.typing.NDArray[np.float64]":
+def _load(path: Path) -> "np.typing.NDArray[np.longdouble]":
+    """The numbers in the order of rows; with the exponents of an extended float, so that no square overflows."""
+    import numpy as np
+
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError, MemoryError) as error:
         raise IntegrityError(f"{path} is no array of predictions: {error}") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub" or not np.isfinite(array).all():
         raise IntegrityError(f"{path} is no array of finite numbers")
-    return array.astype(np.float64)
+    return array.astype(np.longdouble)
+
+
+def _finite(number: "np.longdouble") -> float:
+    """A float for JSON, which has no infinity: the largest there is, where it is larger than that."""
+    return min(float(number), sys.float_info.max)

@@ -2,14 +2,29 @@
 
 from pathlib import Path
 
-from harness.locking.check import input_digests
+import msgspec
+
+from harness.errors import OutdatedLockError, PrerequisiteError
+from harness.locking.check import check, input_digests
 from harness.locking.debian import read_debian_lock
 from harness.locking.imagelock import BUILDER_FORMAT, SCHEMA, ImageLock
 from harness.locking.imagespec import load_image_spec
 from harness.locking.lockfile import read_lock
 from harness.locking.python import read_python_lock
-from harness.release.state import Sources
+from harness.release.site import Site
+from harness.release.state import EnvironmentState, Sources
+from harness.runs.machine import gpu_driver
+from harness.runs.opening import EngineName, Environment, environment, open_engine
+from harness.runs.survey import Surveyed, survey
+from harness.spec.run import Profile
 from harness.spec.variables import image_variables
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """An environment as it is now, and when it was surveyed (UTC; null where it was not)."""
+
+    state: EnvironmentState
+    measured_at: str | None
 
 
 def sources(root: Path, image: str) -> Sources:
@@ -32,3 +47,61 @@ def sources(root: Path, image: str) -> Sources:
         builder=BUILDER_FORMAT,
         image=read_lock(locked, ImageLock, schema=SCHEMA) if locked.exists() else None,
     )
+
+
+def observe(
+    name: str, site: Site, *, root: Path | None = None, profile: Profile = Profile.NATIVE, fresh: bool = False
+) -> Observation:
+    """The environment of that name as it is now; what merely keeps it from being run here is said in its state.
+
+    `root` is where its spec and locks lie if not in the site's checkout. `host` is made from the CPU image's locks and
+    has no image. With `fresh` nothing that was measured before is taken.
+
+    Raises:
+        UsageError: there is no such environment, or its spec or a lock is missing or makes no sense.
+        IntegrityError: a lock is not valid, the image is not what its lock says, or the survey was not strict.
+        ToolError: a library cannot be imported in it, or the engine failed.
+    """
+    place = root or site.root
+    known = environment(name, place)
+    of = sources(place, known.image)
+    if known.engine is EngineName.HOST:
+        of = msgspec.structs.replace(of, image=None)
+    surveyed: Surveyed | None = None
+    reason = obstacle(known, of, place)
+    if reason is None:
+        try:
+            engine = open_engine(known.engine, place, site.store, site.progress)
+            surveyed = survey(
+                known,
+                root=place,
+                store=site.store,
+                engine=engine,
+                progress=site.progress,
+                profile=profile,
+                fresh=fresh,
+            )
+        except (PrerequisiteError, OutdatedLockError) as error:
+            reason = error.message
+    state = EnvironmentState(
+        name=name,
+        engine=known.engine,
+        profile=profile,
+        sources=of,
+        survey=None if surveyed is None else surveyed.survey,
+        unsurveyed=reason,
+    )
+    return Observation(state=state, measured_at=None if surveyed is None else surveyed.measured_at)
+
+
+def obstacle(known: Environment, of: Sources, root: Path) -> str | None:
+    """Why an environment cannot be run here, as far as it can be told without trying; null if nothing is known."""
+    problems = check(root, (known.image,))
+    if known.engine is EngineName.HOST:  # of the image, its wheels are all that a plain process has
+        problems = [problem for problem in problems if problem.lock.endswith("python.txt")]
+    if problems:
+        first = problems[0]
+        return f"{first.lock} {first.message}; `{first.remedy}` mends it"
+    if of.spec.variant == "cuda" and gpu_driver() is None:
+        return "It needs an NVIDIA GPU with its driver, and this machine has none"
+    return None

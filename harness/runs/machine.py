@@ -61,14 +61,16 @@ def this_machine(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> 
 
 def gpu_driver(proc: Path = Path("/proc"), *, windows: Path = _WINDOWS_GPU) -> str | None:
     """What the NVIDIA driver says of itself and of each GPU; null where there is no GPU, or no driver for it."""
+    driver = proc / _NVIDIA / "version"
+    found = driver.exists() or windows.exists()
     try:
-        said = [(proc / _NVIDIA / "version").read_text()]
-        said += [path.read_text() for path in sorted((proc / _NVIDIA / "gpus").glob("*/information"))]
-        return "\n".join(said).strip() if len(said) > 1 else None
+        gpus = [path.read_text() for path in sorted((proc / _NVIDIA / "gpus").glob("*/information"))]
+        if gpus:
+            return "\n".join([driver.read_text(), *gpus]).strip()
     except OSError:
-        pass
+        pass  # some containers show one and not the other
     program = shutil.which("nvidia-smi")
-    if program is None or not windows.exists():
+    if program is None or not found:
         return None
     answer = run([program, "--query-gpu=name,driver_version", "--format=csv,noheader"], check=False)
     return answer.stdout.decode(errors="replace").strip() or None if answer.returncode == 0 else None

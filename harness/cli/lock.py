@@ -1,24 +1,46 @@
 """`harness lock`: requirements to lockfiles, and whether lockfiles still match them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
+from rich.table import Table
 
 from harness.cli.console import ConsoleProgress, stdout
 from harness.cli.options import open_store
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UsageError
 from harness.locking.check import check
+from harness.locking.difference import LockChange
+from harness.locking.upgrade import Replacement, Upgrades, parse_upgrades
 from harness.runs.project import find_root
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--json` prints. `written` are the locks that changed, or in a dry run would; `replaced` pins of specs."""
+
+    dry_run: bool
+    written: tuple[str, ...]
+    changes: tuple[LockChange, ...]
+    replaced: tuple[Replacement, ...]
 
 
 def lock(
     name: Annotated[str | None, typer.Argument(help="An image under docker/; all locks if left out.")] = None,
     only_check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 when a lock is outdated.")] = False,
+    upgrade: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PACKAGE[==VERSION]", help="Let this package move; may be given several times."),
+    ] = None,
+    upgrade_all: Annotated[bool, typer.Option("--upgrade-all", help="Keep nothing: resolve everything anew.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> int:
     """Resolve what the specs ask for into exact versions with digests, under lockfiles/.
+
+    What is locked stays at its version and file, as long as it fits what the specs ask for. A dry run may leave a
+    spec's pin for the version that it is asked for, and says so; else a pin is changed in the spec.
 
     Examples:
 
@@ -26,31 +48,73 @@ def lock(
 
       harness lock cpu              one image; then `harness build cpu --update`, and commit both
 
+      harness lock cpu --upgrade numpy --upgrade scipy==1.17.0    these, and what they force to move
+
+      harness lock cpu --upgrade-all --dry-run                    what is new
+
       harness lock --check          offline, in a moment: for CI
 
     Exit codes: 0 done, or every lock matches; 1 a lock is outdated; 2 trouble; 4 a lock was damaged.
     """
     root = find_root(Path.cwd())
+    upgrades = parse_upgrades(upgrade or (), everything=upgrade_all)
     if only_check:
-        problems = check(root, None if name is None else [name])
-        if as_json:
-            stdout.file.write(msgspec.json.encode(problems).decode() + "\n")
-        else:
-            for problem in problems:
-                stdout.print(f"{problem.lock}: {problem.message}\n  {problem.remedy}", markup=False, highlight=False)
-            if not problems:
-                stdout.print("Every lock matches its spec and inputs.")
-        return ExitCode.DIVERGENT if problems else ExitCode.OK
+        if dry_run or upgrades != Upgrades():
+            raise UsageError("--check changes nothing that could be tried or upgraded", hint="Leave the others out.")
+        return _check(root, name, as_json=as_json)
+    _show(_lock(root, name, upgrades, dry_run=dry_run), as_json=as_json)
+    return ExitCode.OK
+
+
+def _check(root: Path, name: str | None, *, as_json: bool) -> int:
+    problems = check(root, None if name is None else [name])
+    if as_json:
+        stdout.file.write(msgspec.json.encode(problems).decode() + "\n")
+    else:
+        for problem in problems:
+            stdout.print(f"{problem.lock}: {problem.message}\n  {problem.remedy}", markup=False, highlight=False)
+        if not problems:
+            stdout.print("Every lock matches its spec and inputs.")
+    return ExitCode.DIVERGENT if problems else ExitCode.OK
+
+
+def _lock(root: Path, name: str | None, upgrades: Upgrades, *, dry_run: bool) -> Answer:
     # Resolving needs Debian's parsers, which no other command should wait for.
     from harness.locking.lock import lock as write_locks
+    from harness.locking.trial import trial
 
     with ConsoleProgress() as progress:
-        written = write_locks(root, name, open_store(), progress=progress)
+        if not dry_run:
+            done = write_locks(root, name, open_store(), progress=progress, upgrades=upgrades)
+            return Answer(dry_run=False, written=tuple(map(str, done.written)), changes=done.changes, replaced=())
+        with trial(root, name, open_store(), progress=progress, upgrades=upgrades) as tried:
+            written = tuple(str(root / path.relative_to(tried.root)) for path in tried.locking.written)
+            return Answer(dry_run=True, written=written, changes=tried.locking.changes, replaced=tried.replaced)
+
+
+def _show(answer: Answer, *, as_json: bool) -> None:
     if as_json:
-        stdout.file.write(msgspec.json.encode([str(path) for path in written]).decode() + "\n")
-    elif written:
-        for path in written:
-            stdout.print(f"wrote {path}", markup=False, highlight=False)
-    else:
-        stdout.print("Every lock is as it was.")
-    return ExitCode.OK
+        stdout.file.write(msgspec.json.encode(answer).decode() + "\n")
+        return
+    for pin in answer.replaced:
+        said = f"docker/{pin.image}.yaml asks for {pin.before}: tried with {pin.after}"
+        stdout.print(said, markup=False, highlight=False)
+    if answer.changes:
+        stdout.print(_table(answer.changes))
+    for path in answer.written:
+        stdout.print(f"{'would write' if answer.dry_run else 'wrote'} {path}", markup=False, highlight=False)
+    if not answer.written:
+        stdout.print("Every lock would stay as it is." if answer.dry_run else "Every lock is as it was.")
+
+
+def _table(changes: Sequence[LockChange]) -> Table:
+    table = Table()
+    for heading in ("Lock", "Package", "From", "To", "Change", "Digest"):
+        table.add_column(heading, overflow="fold")
+    for change in changes:
+        digests = [
+            str(one)[len("sha256:") :][:12] if one else "-" for one in (change.digest_before, change.digest_after)
+        ]
+        versions = (change.before or "-", change.after or "-")
+        table.add_row(change.lock, change.package, *versions, change.kind.value, " → ".join(digests))
+    return table

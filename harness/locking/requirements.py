@@ -5,8 +5,9 @@ They hold the hashes of every platform's files, because the orchestrator runs on
 
 import os
 import re
+import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from harness.errors import IntegrityError, ToolError, UsageError
 from harness.locking.lockfile import read_lock_bytes
+from harness.locking.upgrade import KEEP, Upgrades, uv_arguments
 from harness.record.hashing import digest_of_file, signature
 from harness.spec.digest import Digest, parse_digest
 from harness.store.index import pip_compile
@@ -26,7 +28,22 @@ INSIDE_TEST = ("hypothesis", "pytest")
 
 _HEADER = re.compile(rf"# {re.escape(SCHEMA)}\n# inputs: (sha256:[0-9a-f]{{64}})\n")
 _REQUIREMENT = re.compile(r"(?P<requirement>[A-Za-z0-9][^\\\n]*?)(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n")
+_HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
 _AGAIN = "Restore it from version control, or write it anew with `harness lock`."
+
+
+class LockedRequirement(msgspec.Struct, frozen=True):
+    """What a lock says of one package. `digest` is over the hashes of all its files, `marker` is empty as a rule."""
+
+    name: str
+    marker: str
+    version: str
+    digest: Digest
+
+    @property
+    def key(self) -> str:
+        """What it is called where one name may be there twice, for different platforms."""
+        return f"{self.name} ; {self.marker}" if self.marker else self.name
 
 
 class RequirementSet(msgspec.Struct, frozen=True):
@@ -70,8 +87,17 @@ def inputs_of(root: Path, wanted: RequirementSet) -> Digest:
     return signature({"requirements": sorted(wanted.requirements), "python": wanted.python, "bound_by": bound})
 
 
-def resolve_requirements(root: Path, wanted: RequirementSet, environment: Mapping[str, str] = os.environ) -> bytes:
+def resolve_requirements(
+    root: Path,
+    wanted: RequirementSet,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    kept: str | None = None,
+    upgrades: Upgrades = KEEP,
+) -> bytes:
     """The bytes of a lock, resolved for every platform.
+
+    What the text of the lock `kept` holds stays, unless it is among `upgrades` or no longer fits what is asked for.
 
     Raises:
         ToolError: uv can't resolve the requirements.
@@ -85,10 +111,17 @@ def resolve_requirements(root: Path, wanted: RequirementSet, environment: Mappin
     requirements = "".join(f"{requirement}\n" for requirement in wanted.requirements)
     # pip's extra indexes are left out: a local one as a rule holds files for this platform alone.
     variables = uv_environment(environment, extra=False)
-    try:
-        body = pip_compile(arguments, requirements, variables).decode()
-    except ToolError as error:
-        raise ToolError(f"{wanted.filename} cannot be resolved: {error.message}") from error
+    if kept is not None:
+        arguments += uv_arguments(upgrades, versions_of(locked_requirements(kept, wanted.filename)))
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / wanted.filename
+        if kept is not None:
+            output.write_text(kept)
+        try:
+            pip_compile([*arguments, "--output-file", str(output)], requirements, variables)
+        except ToolError as error:
+            raise ToolError(f"{wanted.filename} cannot be resolved: {error.message}") from error
+        body = output.read_text()
     text = f"# {SCHEMA}\n# inputs: {inputs_of(root, wanted)}\n{body}"
     parse_requirements(text, wanted.filename)
     return text.encode()
@@ -105,6 +138,30 @@ def read_requirements(path: Path) -> tuple[Digest, tuple[Requirement, ...]]:
         return parse_requirements(read_lock_bytes(path).decode(), str(path))
     except UnicodeDecodeError as error:
         raise IntegrityError(f"{path} is not UTF-8 text", hint=_AGAIN) from error
+
+
+def locked_requirements(text: str, where: str) -> tuple[LockedRequirement, ...]:
+    """What the text of a lock holds, package by package, in its order; `where` is what errors call it.
+
+    Raises:
+        IntegrityError: it holds anything but exact versions with hashes.
+    """
+    _, requirements = parse_requirements(text, where)
+    entries = _REQUIREMENT.finditer(text, text.index("\n", text.index("\n") + 1) + 1)
+    return tuple(
+        LockedRequirement(
+            name=canonicalize_name(requirement.name),
+            marker=str(requirement.marker or ""),
+            version=next(iter(requirement.specifier)).version,
+            digest=signature(sorted(_HASH.findall(entry[0]))),
+        )
+        for requirement, entry in zip(requirements, entries, strict=True)
+    )
+
+
+def versions_of(locked: Iterable[LockedRequirement]) -> dict[str, str]:
+    """The version of each package; where platforms have different ones, the last."""
+    return {entry.name: entry.version for entry in locked}
 
 
 def parse_requirements(text: str, where: str) -> tuple[Digest, tuple[Requirement, ...]]:

@@ -14,6 +14,7 @@ from harness.locking.closure import closure
 from harness.locking.debian import DebianLock, DebianPackage, waiver_problems
 from harness.locking.imagespec import ImageSpec, debian_inputs, python_inputs
 from harness.locking.python import LockedWheel, PythonLock
+from harness.locking.upgrade import KEEP, Upgrades, uv_arguments
 from harness.record.hashing import signature
 from harness.spec.digest import digest_from_hex
 from harness.store.artifact import DebianFile
@@ -82,8 +83,16 @@ def resolve_debian(
     return lock
 
 
-def resolve_python(spec: ImageSpec, environment: Mapping[str, str] = os.environ) -> PythonLock:
+def resolve_python(
+    spec: ImageSpec,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    kept: PythonLock | None = None,
+    upgrades: Upgrades = KEEP,
+) -> PythonLock:
     """The wheels that a spec's requirements resolve to, one each: that which fits its platform best.
+
+    What `kept` holds stays, version and file, unless it is among `upgrades` or no longer fits what is asked for.
 
     Raises:
         ToolError: uv can't resolve them.
@@ -93,15 +102,21 @@ def resolve_python(spec: ImageSpec, environment: Mapping[str, str] = os.environ)
     arguments = ["--python-version", python.version, "--python-platform", python.platform, "--only-binary", ":all:"]
     requirements = "".join(f"{requirement}\n" for requirement in python.requirements)
     variables = uv_environment(environment)
+    versions = {wheel.name: wheel.version for wheel in kept.wheels} if kept else {}
+    arguments += uv_arguments(upgrades, versions)
     try:
-        packages = resolve(arguments, requirements, variables)
+        packages = resolve(arguments, requirements, variables, kept=versions)
     except ToolError:
         if "+cpu" not in requirements:
             raise
         # Local versions of torch are on PyTorch's own index, which uv knows by this name.
-        packages = resolve([*arguments, "--torch-backend", "cpu"], requirements, variables)
+        packages = resolve([*arguments, "--torch-backend", "cpu"], requirements, variables, kept=versions)
+    files = _files_to_keep(kept, spec, upgrades)
     wheels = []
     for package in packages:
+        if file := files.get((canonicalize_name(package["name"]), package["version"])):
+            wheels.append(file)
+            continue
         best = best_wheel(addresses_of(package), python=python.version, platform=python.platform)
         if best is None:
             raise UsageError(f"{package['name']} {package['version']} has no wheel for {python.platform}")
@@ -113,6 +128,13 @@ def resolve_python(spec: ImageSpec, environment: Mapping[str, str] = os.environ)
         platform=python.platform,
         wheels=tuple(sorted(wheels, key=lambda wheel: wheel.name)),
     )
+
+
+def _files_to_keep(kept: PythonLock | None, spec: ImageSpec, upgrades: Upgrades) -> dict[tuple[str, str], LockedWheel]:
+    """The locked wheels that stand for their name and version, whatever other file of them an index has by now."""
+    if kept is None or (kept.version, kept.platform) != (spec.python.version, spec.python.platform):
+        return {}
+    return {(wheel.name, wheel.version): wheel for wheel in kept.wheels if wheel.name not in upgrades.names}
 
 
 def best_wheel(addresses: Iterable[Address], *, python: str, platform: str) -> Address | None:

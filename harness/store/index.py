@@ -45,10 +45,17 @@ def pip_compile(
     return run(argv, stdin=requirements.encode(), environment=environment, cwd=cwd, timeout=_TIMEOUT).stdout
 
 
-def resolve(arguments: Sequence[str], requirements: str, environment: Mapping[str, str]) -> list[dict[str, Any]]:
+def resolve(
+    arguments: Sequence[str],
+    requirements: str,
+    environment: Mapping[str, str],
+    *,
+    kept: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
     """The packages of the `pylock.toml` (PEP 751) that uv writes for some requirements.
 
-    uv runs in an empty folder, so that no project's settings get in.
+    uv runs in an empty folder, so that no project's settings get in. `kept` are versions by name that it should stay
+    with, where the requirements allow it and an index still has them.
 
     Raises:
         PrerequisiteError: uv is not there.
@@ -56,10 +63,18 @@ def resolve(arguments: Sequence[str], requirements: str, environment: Mapping[st
     """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "pylock.toml"
+        if kept:
+            output.write_text(_versions(kept))
         arguments = [*arguments, "--format", "pylock.toml", "--output-file", str(output)]
         pip_compile(arguments, requirements, environment, cwd=Path(folder))
         packages: list[dict[str, Any]] = tomllib.loads(output.read_text()).get("packages", [])
         return packages
+
+
+def _versions(kept: Mapping[str, str]) -> str:
+    """A `pylock.toml` that says no more than versions; no name or version has a character that TOML would escape."""
+    entries = [f'[[packages]]\nname = "{name}"\nversion = "{version}"\n' for name, version in kept.items()]
+    return "\n".join(['lock-version = "1.0"\ncreated-by = "harness"\n', *entries])
 
 
 def addresses_of(package: Mapping[str, Any]) -> list[Address]:

@@ -8,10 +8,11 @@ from harness.locking.check import check, input_digests
 from harness.locking.datasets import Dataset, fetch_dataset
 from harness.locking.debian import read_debian_lock
 from harness.locking.imagelock import ImageLock
-from harness.locking.lock import lock
+from harness.locking.lock import Locking, lock
 from harness.locking.lockfile import write_lock
 from harness.locking.python import read_python_lock
 from harness.locking.resolve import best_wheel
+from harness.locking.upgrade import Upgrades
 from harness.record.hashing import digest_of, digest_of_file
 from harness.spec.experiment import Layout
 from harness.store.index import Address
@@ -63,7 +64,7 @@ def test_an_image_is_locked_to_its_closure_and_its_wheels(locked, template):
 
 def test_locking_again_changes_nothing(locked, store, environment, links):
     before = {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()}
-    assert lock(locked, None, store, progress=SILENT, environment=environment) == []
+    assert lock(locked, None, store, progress=SILENT, environment=environment) == Locking(written=(), changes=())
     assert {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()} == before
 
 
@@ -76,8 +77,11 @@ def test_what_a_killed_run_left_beside_a_lock_goes(locked, store, environment, l
 
 def test_a_new_version_changes_the_lock_that_it_concerns(locked, store, environment, links, make_wheel):
     make_wheel(links, "demo", "1.1")
-    changed = lock(locked, "small", store, progress=SILENT, environment=environment)
-    assert changed == [locked / "lockfiles" / "small" / "python.txt"]
+    done = lock(locked, "small", store, progress=SILENT, environment=environment, upgrades=Upgrades(everything=True))
+    assert done.written == (locked / "lockfiles" / "small" / "python.txt",)
+    assert [(change.package, change.kind, change.before, change.after) for change in done.changes] == [
+        ("demo", "upgraded", "1.0", "1.1")
+    ]
     assert problems(locked) == [("lockfiles/small/image.lock", "was made from another python.txt")]
 
 

@@ -14,15 +14,17 @@ from harness.record.cells import Cell
 from harness.record.changes import environment_changes, probe_changes
 from harness.record.compare import RunComparison, compare_loaded
 from harness.record.distance import distance
+from harness.record.layout import predictions_file
 from harness.record.verdicts import Verdict, comparison_exit_code
 from harness.release.site import Site
+from harness.runs.machine import gpu_driver
 from harness.runs.opening import EngineName, Environment, environment, open_engine
 from harness.runs.request import RunRequest
 from harness.runs.train import train
+from harness.spec.experiment import View
 from harness.spec.run import Profile
 
 SCHEMA = "harness.matrix/1"
-_GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 
 class State(StrEnum):
@@ -201,8 +203,8 @@ def why_skipped(one: Environment, root: Path) -> str | None:
     lock = root / "lockfiles" / one.image / "image.lock"
     if not lock.is_file():
         return f"there is no {lock.relative_to(root)}: harness build {one.image} --update"
-    if load_image_spec(root, one.image).variant == "cuda" and not any(path.exists() for path in _GPU_DEVICES):
-        return "there is no NVIDIA GPU on this machine"
+    if load_image_spec(root, one.image).variant == "cuda" and gpu_driver() is None:
+        return "it needs an NVIDIA GPU with its driver, and this machine has none"
     return None
 
 
@@ -285,5 +287,4 @@ def _family_distance(
 
 
 def _predictions(run: LoadedRun, cell: Cell) -> Path:
-    entry = next(entry for entry in run.manifest.cells if entry.key == cell.key)
-    return run.folder / Path(entry.snapshot).parent / "predictions" / f"{cell.family}.npy"
+    return run.folder / predictions_file(cell.target, View(cell.view), cell.symbol, cell.cohort_id, cell.family)

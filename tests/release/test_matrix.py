@@ -38,6 +38,7 @@ from harness.store.progress import SILENT
 from harness.store.store import Store
 
 FAMILIES = ("lightgbm", "ridge")
+PREDICTIONS = "targets/fwd_ret_5d/reproducibility/CROSS_SECTIONAL/cohort=cs_1/predictions"
 FITTED = np.linspace(-1.0, 1.0, 50)
 
 
@@ -66,9 +67,9 @@ def run(tmp_path: Path) -> Callable[..., LoadedRun]:
         cells = []
         for family in families:
             values = FITTED + (shift if family == "ridge" else 0.0)
-            folder = tmp_path / name / "cohort"
-            (folder / "predictions").mkdir(parents=True, exist_ok=True)
-            np.save(folder / "predictions" / f"{family}.npy", values)
+            path = tmp_path / name / PREDICTIONS / f"{family}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, values)
             predictions = digest(values.tolist())
             cells.append(
                 Cell(
@@ -176,14 +177,14 @@ def test_the_distance_is_said_by_family(run: Run) -> None:
 
 def test_predictions_whose_rows_do_not_pair_up_have_no_distance(run: Run) -> None:
     before, after = run("a"), run("b", "cpu-prev")
-    np.save(after.folder / "cohort/predictions/ridge.npy", FITTED[:-1])
+    np.save(after.folder / PREDICTIONS / "ridge.npy", FITTED[:-1])
     ridge = across("cpu", before, "cpu-prev", after).families[1]
     assert (ridge.unpaired, ridge.relative) == (1, None)
 
 
 def test_predictions_that_are_none_are_refused(run: Run) -> None:
     before, after = run("a"), run("b", "cpu-prev")
-    (after.folder / "cohort/predictions/ridge.npy").write_bytes(b"?")
+    (after.folder / PREDICTIONS / "ridge.npy").write_bytes(b"?")
     with pytest.raises(IntegrityError, match=r"ridge\.npy"):
         across("cpu", before, "cpu-prev", after)
 
@@ -238,9 +239,9 @@ def test_an_image_without_a_lock_is_skipped_with_the_command_that_makes_it(tmp_p
 
 def test_a_gpu_image_is_skipped_where_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = spec(tmp_path, "cuda", "cuda")
-    monkeypatch.setattr(room, "_GPU_DEVICES", (tmp_path / "nvidiactl",))
-    assert why_skipped(cuda, tmp_path) == "there is no NVIDIA GPU on this machine"
-    (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(room, "gpu_driver", lambda: None)
+    assert why_skipped(cuda, tmp_path) == "it needs an NVIDIA GPU with its driver, and this machine has none"
+    monkeypatch.setattr(room, "gpu_driver", lambda: "NVIDIA H100, 580.95.05")
     assert why_skipped(cuda, tmp_path) is None
 
 

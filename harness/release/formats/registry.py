@@ -8,12 +8,20 @@ import msgspec
 
 from harness.errors import UsageError
 from harness.record.files import write_atomically
+from harness.release.formats.html import HtmlFormat
 from harness.release.formats.interface import Format
 from harness.release.formats.json import JsonFormat
+from harness.release.formats.junit import JunitFormat
+from harness.release.formats.markdown import MarkdownFormat
+from harness.release.formats.sarif import SarifFormat
+from harness.release.formats.table import TableFormat
 from harness.release.report import DriftReport
 from harness.spec.documents import suggestion
 
-FORMATS: Mapping[str, Format] = {format_.name: format_ for format_ in (JsonFormat(),)}
+FORMATS: Mapping[str, Format] = {
+    each.name: each
+    for each in (TableFormat(), JsonFormat(), MarkdownFormat(), JunitFormat(), SarifFormat(), HtmlFormat())
+}
 DEFAULT = "table"
 
 
@@ -48,8 +56,16 @@ def parse_outputs(items: Sequence[str]) -> tuple[Output, ...]:
     return outputs
 
 
-def write_outputs(report: DriftReport, outputs: Sequence[Output], stdout_writer: Callable[[str], object]) -> None:
+def write_outputs(
+    report: DriftReport,
+    outputs: Sequence[Output],
+    stdout_writer: Callable[[str], object],
+    *,
+    terminal_width: int | None = None,
+) -> None:
     """Write the report in every format asked for: all are rendered first, then files are written whole, stdout last.
+
+    `terminal_width` is that of the terminal that stdout is, null where it is none: a table there gets colours and fits.
 
     Raises:
         UsageError: a file's folder is not there, or it cannot be written.
@@ -57,7 +73,7 @@ def write_outputs(report: DriftReport, outputs: Sequence[Output], stdout_writer:
     for output in outputs:
         if output.path is not None:
             _check_place(output.path)
-    texts = [(output, FORMATS[output.format].render(report)) for output in outputs]
+    texts = [(output, _format(output, terminal_width).render(report)) for output in outputs]
     for output, text in texts:
         if output.path is not None:
             _write(output.path, text)
@@ -75,6 +91,12 @@ def _parse(item: str) -> Output:
     if "\0" in place:
         raise UsageError(f"{item!r} names no file that can be", hint=f"Write {name}=FILE.")
     return Output(name, None if place in ("", "-") else Path(place))
+
+
+def _format(output: Output, terminal_width: int | None) -> Format:
+    if output.format == TableFormat.name and output.path is None and terminal_width is not None:
+        return TableFormat(width=terminal_width, color=True)
+    return FORMATS[output.format]
 
 
 def _check_place(path: Path) -> None:

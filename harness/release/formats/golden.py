@@ -1,0 +1,53 @@
+"""Golden cells that were run again, as people read them."""
+
+import msgspec
+
+from harness.release.formats.text import listed, number, shown
+from harness.release.report import Change, GoldenCell
+
+
+class CellView(msgspec.Struct, frozen=True, kw_only=True):
+    """One golden cell: whether its bits are as they were, and if not, how far apart the numbers are."""
+
+    path: str
+    answer: str
+    because: str
+    metrics: str
+    distance: str
+    reasons: str
+    status: str
+    fails: bool
+
+
+def cell_view(cell: GoldenCell, change: Change | None) -> CellView:
+    """A golden cell in words; `change` is what layer `golden` says of it."""
+    deltas = [
+        f"{shown(name)} {number(delta.before)} → {number(delta.after)}"
+        + (f" ({delta.delta:+.3g})" if delta.delta is not None else "")
+        for name, delta in sorted(cell.metric_deltas.items())
+    ]
+    status = ""
+    if change is not None:
+        waived = change.waived_by is not None
+        status = f"waived by {shown(change.waived_by or '')}" if waived else ("fails" if change.fails else "reported")
+    return CellView(
+        path=shown(cell.path),
+        answer=cell.answer.value,
+        because=shown(cell.because_of) if cell.because_of else "",
+        metrics=listed(deltas, 6),
+        distance=_distance(cell),
+        reasons="; ".join(shown(reason) for reason in cell.reasons),
+        status=status,
+        fails=change is not None and change.fails,
+    )
+
+
+def _distance(cell: GoldenCell) -> str:
+    far = cell.distance
+    if far is None:
+        return ""
+    return (
+        f"{far.differing:,} of {far.predictions:,} predictions differ, largest by {number(far.largest)},"
+        f" root mean square {number(far.root_mean_square)} ({number(far.relative)} of the spread),"
+        f" correlation {number(far.correlation)}"
+    )

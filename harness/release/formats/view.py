@@ -1,0 +1,325 @@
+"""A report as people read it: the three answers first, then what changed, what came with it, and what to do next.
+
+Everything here is text that `formats.text` made fit to be shown; each format only has to escape its own syntax.
+"""
+
+import msgspec
+
+from harness.release.formats.changes import Together, fold
+from harness.release.formats.golden import CellView, cell_view
+from harness.release.formats.text import count, listed, shown
+from harness.release.report import (
+    NUMBERS,
+    Answer,
+    Change,
+    DriftReport,
+    EnvironmentDrift,
+    Layer,
+    NotTested,
+    Severity,
+    WaiverState,
+)
+
+FAILING_WAIVERS = frozenset({WaiverState.EXPIRED, WaiverState.UNMATCHED})
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """One of the three answers: the word for machines, the sentence for people."""
+
+    answer: str
+    sentence: str
+
+
+class RowView(msgspec.Struct, frozen=True, kw_only=True):
+    """One root change, or all changed probe kernels of a library. `status` says whether it fails the check."""
+
+    path: str
+    kind: str
+    before: str
+    after: str
+    severity: str
+    numbers: str
+    status: str
+    fails: bool
+    why: str
+    details: str
+    with_it: str
+    where: str
+
+
+class LayerView(msgspec.Struct, frozen=True):
+    """The changes of one layer."""
+
+    name: str
+    rows: tuple[RowView, ...]
+
+
+class EnvironmentView(msgspec.Struct, frozen=True, kw_only=True):
+    """One environment: its three answers and what they rest on."""
+
+    name: str
+    candidate: str
+    environment: Reply
+    numbers: Reply
+    tested: Reply
+    not_tested: tuple[tuple[str, str], ...]
+    layers: tuple[LayerView, ...]
+    together: str
+    cells: tuple[CellView, ...]
+    golden: str
+    expired: str
+    expired_groups: tuple[tuple[str, str, str], ...]
+    measured: str
+
+
+class WaiverView(msgspec.Struct, frozen=True, kw_only=True):
+    """One waiver, and what became of it."""
+
+    id: str
+    state: str
+    fails: bool
+    author: str
+    reason: str
+    expires: str
+    detail: str
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole report in words. `ok` only where the check answers 0."""
+
+    title: str
+    verdict: str
+    ok: bool
+    advice: str
+    facts: tuple[tuple[str, str], ...]
+    environments: tuple[EnvironmentView, ...]
+    waivers: tuple[WaiverView, ...]
+
+
+def view(report: DriftReport) -> View:
+    """The report in words."""
+    return View(
+        title=f"{shown(report.project)} against baseline {shown(report.baseline)}",
+        verdict=verdict(report),
+        ok=report.exit_code == 0,
+        advice=advice(report),
+        facts=(
+            ("baseline", f"{shown(report.baseline)} ({shown(report.baseline_digest)})"),
+            ("commit", shown(report.commit) if report.commit else "not in git"),
+            ("checked", shown(report.created_at)),
+            ("rules", shown(report.rules)),
+            ("exit code", str(report.exit_code)),
+        ),
+        environments=tuple(_environment(drift) for drift in report.environments),
+        waivers=tuple(
+            WaiverView(
+                id=shown(waiver.id),
+                state=waiver.state.value,
+                fails=waiver.state in FAILING_WAIVERS,
+                author=shown(waiver.author),
+                reason=shown(waiver.reason),
+                expires=shown(waiver.expires),
+                detail=shown(waiver.detail),
+            )
+            for waiver in report.waivers
+        ),
+    )
+
+
+def verdict(report: DriftReport) -> str:
+    """The check in one line."""
+    names = listed([shown(drift.name) for drift in report.environments if _fails(drift)])
+    broken = sum(waiver.state in FAILING_WAIVERS for waiver in report.waivers)
+    broken_waivers = f"{count(broken, 'waiver')} {'does' if broken == 1 else 'do'} not hold"
+    match report.exit_code:
+        case 0:
+            return "No drift."
+        case 1 if names and broken:
+            return f"Drift in {names}, and {broken_waivers}."
+        case 1 if broken:
+            return f"No drift that is not waived, but {broken_waivers}."
+        case 1:
+            return f"Drift in {names}." if names else "Drift."
+        case 3:
+            return "No drift found, but not all was tested: this is not a pass."
+        case 4:
+            return "Something is not what its digest says, or a control failed: nothing here can be relied on."
+        case code:
+            return f"The check could not be finished (code {code})."
+
+
+def advice(report: DriftReport) -> str:
+    """What to do next, in one sentence."""
+    match report.exit_code:
+        case 0:
+            return "Nothing to do."
+        case 1 if any(_fails(drift) for drift in report.environments):
+            return "Undo each change that fails, waive it with a reason, or release a new baseline: see docs/drift.md."
+        case 1:
+            return "Renew or remove the waivers that do not hold: see docs/drift.md."
+        case 3:
+            return "Test what was not tested, on a machine that can, and check again: see docs/drift.md."
+        case _:
+            return "Find out what was altered before anything is released: see docs/drift.md."
+
+
+def _fails(drift: EnvironmentDrift) -> bool:
+    return any(change.fails for change in drift.changes)
+
+
+def _environment(drift: EnvironmentDrift) -> EnvironmentView:
+    folded = fold(drift.changes)
+    paths = {cell.path for cell in drift.golden}
+    layers = []
+    for layer in Layer:
+        together = [
+            item
+            for item in folded.roots
+            if item.root.layer is layer and not (layer is Layer.GOLDEN and item.root.path in paths)
+        ]
+        rows = _probe_rows(together, drift.probed) if layer is Layer.PROBE else tuple(_row(item) for item in together)
+        if rows:
+            layers.append(LayerView(layer.value, rows))
+    golden = {change.path: change for change in drift.changes if change.layer is Layer.GOLDEN}
+    return EnvironmentView(
+        name=shown(drift.name),
+        candidate=shown(drift.candidate),
+        environment=Reply(drift.environment.value, _environment_sentence(drift)),
+        numbers=Reply(drift.numbers.value, _numbers_sentence(drift)),
+        tested=_tested(drift.not_tested),
+        not_tested=tuple((shown(item.what), shown(item.reason)) for item in drift.not_tested),
+        layers=tuple(layers),
+        together=listed([shown(change.name) for change in folded.shared], 40),
+        cells=tuple(cell_view(cell, golden.get(cell.path)) for cell in drift.golden),
+        golden=_golden_sentence(drift),
+        expired=_expired_sentence(drift),
+        expired_groups=tuple(
+            (shown(group.golden), shown(group.group), listed([shown(run) for run in group.stored_runs], 20))
+            for group in drift.expired
+        ),
+        measured=shown(drift.measured_at) if drift.measured_at else "not surveyed",
+    )
+
+
+def _environment_sentence(drift: EnvironmentDrift) -> str:
+    match drift.environment:
+        case Answer.UNCHANGED:
+            return "The environment did not change."
+        case Answer.NOT_TESTED:
+            return "Whether the environment changed was not tested."
+    changes = [change for change in drift.changes if change.layer not in NUMBERS and not change.follows_from]
+    failing = sum(change.fails for change in changes)
+    waived = sum(change.waived_by is not None for change in changes)
+    found = f"The environment changed: {count(len(changes), 'change')}, {failing:,} failing"
+    return f"{found}, {waived:,} waived." if waived else f"{found}."
+
+
+def _numbers_sentence(drift: EnvironmentDrift) -> str:
+    by = " and ".join(shown(test) for test in drift.tested_by)
+    match drift.numbers:
+        case Answer.UNCHANGED:
+            return f"The numbers did not change (tested by {by})." if by else "The numbers did not change."
+        case Answer.NOT_TESTED:
+            return "Whether the numbers changed was not tested."
+    kernels = sum(change.layer is Layer.PROBE for change in drift.changes)
+    cells = sum(cell.answer is Answer.CHANGED for cell in drift.golden)
+    found = [count(kernels, "probe kernel")] if kernels else []
+    if drift.golden:
+        found.append(f"{cells:,} of {count(len(drift.golden), 'golden cell')}")
+    return f"The numbers changed: {' and '.join(found) or 'see below'}."
+
+
+def _tested(not_tested: tuple[NotTested, ...]) -> Reply:
+    if not not_tested:
+        return Reply("nothing", "Nothing was left untested.")
+    what = listed([shown(item.what) for item in not_tested], 4)
+    return Reply(Answer.NOT_TESTED.value, f"Not tested: {what}.")
+
+
+def _golden_sentence(drift: EnvironmentDrift) -> str:
+    if not drift.golden:
+        return ""
+    found = [cell.answer for cell in drift.golden]
+    counts = ", ".join(f"{found.count(answer):,} {answer.value}" for answer in Answer if answer in found)
+    return f"{count(len(found), 'golden cell')}: {counts}."
+
+
+def _expired_sentence(drift: EnvironmentDrift) -> str:
+    if not drift.expired:
+        return ""
+    runs = {run for group in drift.expired for run in group.stored_runs}
+    return (
+        f"{count(len(drift.expired), 'comparison group')} of the baseline expired: {count(len(runs), 'stored run')}"
+        " cannot be compared with what runs from now on."
+    )
+
+
+def _numbers(change: Change) -> str:
+    match change.numbers:
+        case None:
+            return "cannot move numbers"
+        case Answer.CHANGED:
+            return "numbers changed"
+        case Answer.UNCHANGED:
+            return "numbers unchanged"
+    return "numbers not tested"
+
+
+def _status(change: Change) -> str:
+    if change.waived_by is not None:
+        return f"waived by {shown(change.waived_by)}"
+    if change.follows_from:
+        return f"follows from {listed([shown(name) for name in change.follows_from], 3)}"
+    return "fails" if change.fails else "reported"
+
+
+def _row(item: Together) -> RowView:
+    change = item.root
+    place = change.location
+    details = [f"moved {listed([shown(name) for name in change.evidence], 6)}"] if change.evidence else []
+    if change.expires:
+        details.append(f"ends {count(len(change.expires), 'comparison group')}")
+    return RowView(
+        path=shown(change.path),
+        kind=change.kind.value,
+        before=shown(change.before) if change.before is not None else "-",
+        after=shown(change.after) if change.after is not None else "-",
+        severity=change.severity.value,
+        numbers=_numbers(change),
+        status=_status(change),
+        fails=change.fails,
+        why=shown(change.why),
+        details="; ".join(details),
+        with_it=listed([shown(consequence.name) for consequence in item.consequences], 20),
+        where="" if place is None else shown(place.file) + (f":{place.line}" if place.line else ""),
+    )
+
+
+def _probe_rows(items: list[Together], probed: dict[str, int]) -> tuple[RowView, ...]:
+    """All changed kernels of a library that share their fate, in one row."""
+    alike: dict[tuple[str, str, Severity, str], list[Change]] = {}
+    for item in items:
+        change = item.root
+        library = change.path.partition("/")[0]
+        alike.setdefault((library, change.kind.value, change.severity, _status(change)), []).append(change)
+    rows = []
+    for (library, kind, severity, status), changes in alike.items():
+        of = f" of {probed[library]:,}" if library in probed else ""
+        kernels = [shown(change.path.partition("/")[2] or change.path) for change in changes]
+        rows.append(
+            RowView(
+                path=f"{shown(library)}: {len(changes):,}{of} kernels",
+                kind=kind,
+                before="",
+                after="",
+                severity=severity.value,
+                numbers="numbers changed",
+                status=status,
+                fails=any(change.fails for change in changes),
+                why=shown(changes[0].why),
+                details=listed(kernels, 6),
+                with_it="",
+                where="",
+            )
+        )
+    return tuple(rows)

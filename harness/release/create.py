@@ -9,6 +9,7 @@ import msgspec
 from harness.errors import PrerequisiteError, UsageError
 from harness.release.baseline import Baseline, Golden, baseline_path, check_new, sealed, write_baseline
 from harness.release.golden import golden_of, run_golden
+from harness.release.observe import observe
 from harness.release.site import Site
 from harness.release.state import EnvironmentState
 from harness.runs.git import git_state
@@ -74,8 +75,6 @@ def create_baseline(
 
 
 def _surveyed(name: str, site: Site) -> EnvironmentState:
-    from harness.release.observe import observe
-
     state = observe(name, site, fresh=True).state
     if state.survey is None:
         raise PrerequisiteError(

@@ -132,7 +132,8 @@ def heading_anchor(line: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "line", ["harness nothing", "harness run --no-such", "harness image burn", "harness compare A", "harness run --runs x"]
+    "line",
+    ["harness nothing", "harness run --no-such", "harness image burn", "harness compare A", "harness run --runs x"],
 )  # fmt: skip
 def test_a_page_that_tells_people_something_else_is_found(line: str) -> None:
     [arguments] = calls(line)

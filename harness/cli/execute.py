@@ -26,6 +26,12 @@ def execute(
     profile: Annotated[Profile, typer.Option(help="native, or x86-64-v3.")] = Profile.NATIVE,
     time_limit: Annotated[float | None, typer.Option(min=0.1, help="Time limit in seconds.")] = None,
     memory: Annotated[int | None, typer.Option(min=1, help="Memory limit in MiB.")] = None,
+    require_clean: Annotated[
+        bool,
+        typer.Option(
+            "--require-clean", help="Refuse to run unless the project is exactly one commit (production runs)."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")] = False,
 ) -> int:
     """Run a program of yours strictly, on a copy of your project, and keep what it wrote with its digests.
@@ -49,6 +55,7 @@ def execute(
         profile=profile,
         time_limit=time_limit,
         memory=None if memory is None else memory << 20,
+        require_clean=require_clean,
     )
     root = find_root(Path.cwd())
     store = open_store()

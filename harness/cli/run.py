@@ -55,6 +55,12 @@ def run(
     aslr: Annotated[
         bool, typer.Option("--aslr/--no-aslr", help="Randomise addresses, as systems do, or fix them.")
     ] = True,
+    require_clean: Annotated[
+        bool,
+        typer.Option(
+            "--require-clean", help="Refuse to run unless the checkout is exactly one commit (production runs)."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a run on stdout.")] = False,
 ) -> int:
     """Train an experiment in a digest-pinned image and compare its fingerprints with earlier runs.
@@ -92,6 +98,7 @@ def run(
         plugins=plugins,
         randomize_addresses=aslr,
         hostname=hostname,
+        require_clean=require_clean,
     )
     root = find_root(Path.cwd())
     store = open_store()

@@ -62,11 +62,16 @@ class EnvironmentRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 
 class Code(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The code that ran: `digest` is over its files; commit and dirty flag are null outside a git checkout."""
+    """The code that ran: `digest` is over its files; commit and dirty flag are null outside a git checkout.
+
+    `diff` is the digest of `uncommitted.patch` beside the manifest: what makes the files out of the commit. It is null
+    where the tree was clean, and where no such patch could be made.
+    """
 
     commit: str | None
     dirty: bool | None
     digest: Digest
+    diff: Digest | None = None
 
 
 class FamilyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -21,10 +21,11 @@ from harness.record.snapshot import SCRIPT_FAMILY, Code, Surroundings, build_scr
 from harness.record.verdicts import Verdict
 from harness.runs.collect import Collected, collect
 from harness.runs.environment import Ground, base_seed, make_ground, run_environment
-from harness.runs.git import git_state, project_files
+from harness.runs.git import project_files
 from harness.runs.inputs import folder_mount
 from harness.runs.publish import Cohort, Identity, RunReport, publish
 from harness.runs.refusal import require_strict, unrecorded
+from harness.runs.uncommitted import Checkout, keep_checkout
 from harness.spec.digest import Digest, digest_from_hex
 from harness.spec.experiment import Reproducibility
 from harness.spec.reproducibility import resolve
@@ -43,7 +44,10 @@ _SIGPIPE = 141
 
 
 class ExecRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user asked `harness exec` for. Nulls leave what the environment says; `memory` is in bytes."""
+    """What a user asked `harness exec` for. Nulls leave what the environment says; `memory` is in bytes.
+
+    `require_clean` refuses a project that is not exactly one commit.
+    """
 
     argv: tuple[str, ...]
     image: str = "cpu"
@@ -56,6 +60,7 @@ class ExecRequest(msgspec.Struct, frozen=True, kw_only=True):
     profile: Profile = Profile.NATIVE
     time_limit: float | None = None
     memory: int | None = None
+    require_clean: bool = False
 
 
 def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: Engine, progress: Progress) -> int:
@@ -70,6 +75,7 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
     identity = Identity.new("exec", request.run_name, request.results)
     remove_leftovers(identity.results)
     with RunFolder.create(identity.results, identity.run_name) as folder:
+        kept = keep_checkout(request.project, folder, identity.results, progress, clean=request.require_clean)
         project = _project_mount(request, store)
         ground = make_ground(
             request.image,
@@ -104,7 +110,7 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
         unsaid = unrecorded(output, captured)
         left = collect(before, output / _PROJECT, folder.path / SCRIPT_FOLDER / OUTPUTS)
         report = _record(
-            request, settings, identity, ground, spec, project, captured, result, printed, left, folder, engine
+            request, settings, identity, ground, spec, project, kept, captured, result, printed, left, folder, engine
         )
     for sentence in (*left.left, *unsaid):
         progress.note(sentence)
@@ -235,6 +241,7 @@ def _record(
     ground: Ground,
     spec: RunSpec,
     project: Mount,
+    kept: Checkout,
     captured: Captured,
     result: RunResult,
     printed: Digest,
@@ -243,13 +250,13 @@ def _record(
     engine: Engine,
 ) -> RunReport:
     shutil.rmtree(spec.output)
-    git = git_state(request.project)
+    git = kept.git
     facts = identity.facts(
         experiment=None,
         train_seed=base_seed(settings),
         mode=settings.mode,
         profile=request.profile,
-        code=Code(commit=git.commit, dirty=git.dirty, digest=project.digest),
+        code=Code(commit=git.commit, dirty=git.dirty, digest=project.digest, diff=kept.diff),
         host={**engine.describe(), "cores": len(ground.resources.cpus)},
     )
     data = next((mount.digest for mount in spec.mounts if mount.name == "data"), digest_of(_NO_DATA.encode()))

@@ -11,7 +11,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One training run. Nulls leave what the experiment file, or the environment, says.
 
     `data` replaces the experiment's data, `results` is the folder that runs are kept in, `workers` is how many fits run
-    side by side (null: one a core), `time_limit` is in seconds and `memory` in bytes.
+    side by side (null: one a core), `time_limit` is in seconds and `memory` in bytes. `require_clean` refuses a
+    checkout that is not exactly one commit.
     """
 
     experiment: str
@@ -33,3 +34,4 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     plugins: Path | None = None
     randomize_addresses: bool = True
     hostname: str = "harness"
+    require_clean: bool = False

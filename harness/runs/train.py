@@ -14,12 +14,12 @@ from harness.record.results import RunFolder, remove_leftovers
 from harness.record.snapshot import Code, Surroundings, build_snapshot
 from harness.runs.environment import Ground, base_seed, code_digest, make_ground, run_environment
 from harness.runs.events import TrainerEvents
-from harness.runs.git import git_state
 from harness.runs.inputs import PLUGINS, folder_mount, panel_mount, task_mount
 from harness.runs.log import RunLog
 from harness.runs.publish import Cohort, Identity, RunReport, publish
 from harness.runs.refusal import require_strict
 from harness.runs.request import RunRequest
+from harness.runs.uncommitted import keep_checkout
 from harness.spec.experiment import Experiment
 from harness.spec.resolution import find_experiment, load_experiment, resolve_experiment
 from harness.spec.run import Mount, RunResult, RunSpec
@@ -50,6 +50,7 @@ def train(
     identity = Identity.new(experiment.name, request.run_name, request.results)
     remove_leftovers(identity.results)
     with RunFolder.create(identity.results, identity.run_name) as folder:
+        checkout = keep_checkout(root, folder, identity.results, progress, clean=request.require_clean)
         data, panel = panel_mount(store, experiment.data, root=root, progress=progress)
         ground = make_ground(
             request.image,
@@ -61,8 +62,8 @@ def train(
             time_limit=request.time_limit,
         )
         spec = _run_spec(request, experiment, identity, ground, data, panel, folder.path / _WORK, store, progress)
-        git = git_state(root)
-        code = Code(commit=git.commit, dirty=git.dirty, digest=code_digest(spec.mounts))
+        git = checkout.git
+        code = Code(commit=git.commit, dirty=git.dirty, digest=code_digest(spec.mounts), diff=checkout.diff)
         output = _run(spec, engine, folder, code, base_seed(experiment.reproducibility), progress)
         return _record(request, experiment, identity, ground, spec, code, output, folder, engine)
 

@@ -224,3 +224,31 @@ def test_a_host_name_that_is_none_is_refused(harness: Harness, name: str) -> Non
     code, _, error = harness("run", "--hostname", name)
     assert code == ExitCode.USAGE
     assert "is not a host name" in error
+
+
+@pytest.mark.parametrize("arguments", [("run", "--experiment-config", "tiny.yaml"), ("exec", "--", "true")])
+def test_a_production_run_is_refused_where_the_tree_is_not_one_commit(
+    harness: Harness, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    def refusal() -> str:
+        command, *rest = arguments
+        code, out, error = harness(command, "--engine", "host", "--require-clean", *rest)
+        assert (code, out) == (2, "")
+        assert list(Path("RESULTS/runs").iterdir()) == []
+        return error.splitlines()[0]
+
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "lockfiles").mkdir()
+    (tmp_path / ".gitignore").write_text("store\n")
+    (tmp_path / "tiny.yaml").write_text(EXPERIMENT)
+    assert "is in no git repository" in refusal()
+    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    for call in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "First"]):
+        subprocess.run([*git, *call], check=True)
+    for number in range(11):
+        (tmp_path / f"new{number:02}").touch()
+    assert "is not clean: new00, " in refusal()
+    assert refusal().endswith("new09 and 1 more")
+    for path in tmp_path.glob("new*"):
+        path.unlink()
+    assert "clean" not in refusal(), "a clean tree is refused for what it lacks, and not for git"

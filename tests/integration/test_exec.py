@@ -1,5 +1,6 @@
 """`harness exec` as a person meets it: its own process, both engines, scripts that nobody adapted to it."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -310,6 +311,11 @@ def test_git_decides_what_a_project_is(host_project: Project) -> None:
     code = ran.document("snapshot")["code"]
     assert code["dirty"] is True
     assert len(code["commit"]) == 40
+    assert ran.folder is not None
+    patch = (ran.folder / "uncommitted.patch").read_bytes()
+    assert code["diff"] == f"sha256:{hashlib.sha256(patch).hexdigest()}"
+    assert b"untracked.txt" in patch
+    assert "uncommitted.patch" in json.loads((ran.folder / "manifest.json").read_bytes())["files"]
     host_project.write("ignored.txt", "other")
     assert host_project.exec("python", "-c", "import os; print(*sorted(os.listdir()))").verdict.startswith("identical")
 

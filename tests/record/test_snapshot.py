@@ -63,6 +63,15 @@ def test_a_snapshot_reads_back_as_it_was(scene: Any) -> None:
     assert msgspec.json.decode(pretty_json(snapshot), type=Snapshot) == snapshot
 
 
+def test_a_snapshot_from_before_patches_were_kept_reads_and_compares(scene: Any) -> None:
+    snapshot = scene.snapshots()[0]
+    older = as_json(snapshot)
+    del older["code"]["diff"]
+    read = msgspec.json.decode(json.dumps(older), type=Snapshot)
+    check_snapshot(read)
+    assert read == snapshot
+
+
 def test_without_an_image_the_layer_is_null_and_the_environment_another(scene: Any) -> None:
     snapshot, plain = scene.snapshots()[0], scene.but(image=None).snapshots()[0]
     assert plain.environment.image is None

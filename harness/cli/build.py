@@ -16,6 +16,7 @@ from harness.runs.project import find_root
 def build(
     name: Annotated[str, typer.Argument(help="The image: a name under docker/.")] = "cpu",
     update: Annotated[bool, typer.Option("--update", help="Write the digests that came out into image.lock.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Make every layer again, whatever the store has.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The lock as one JSON document on stdout.")] = False,
 ) -> int:
     """Build an image from its lockfiles, into the store. With nothing changed it does nothing.
@@ -23,12 +24,16 @@ def build(
     Examples:
       harness build cpu
 
+      harness build cpu --anew          every layer again from its artifacts: still the committed digest?
+
       harness build cpu --update        after `harness lock cpu`: commit the new image.lock
 
     Exit codes: 0 the image has the committed digest, 2 trouble, 4 it has another one.
     """
     with ConsoleProgress() as progress:
-        lock = build_image(name, root=find_root(Path.cwd()), store=open_store(), progress=progress, update=update)
+        lock = build_image(
+            name, root=find_root(Path.cwd()), store=open_store(), progress=progress, update=update, anew=anew
+        )
     if as_json:
         stdout.file.write(msgspec.json.encode(lock).decode() + "\n")
     else:

@@ -123,10 +123,13 @@ def open_image(name: str, *, root: Path, store: Store, progress: Progress = SILE
         assembly.close()
 
 
-def build(name: str, *, root: Path, store: Store, progress: Progress = SILENT, update: bool = False) -> ImageLock:
+def build(
+    name: str, *, root: Path, store: Store, progress: Progress = SILENT, update: bool = False, anew: bool = False
+) -> ImageLock:
     """Make the image `name` in the store and hold it against `lockfiles/NAME/image.lock`; with `update`, write that.
 
-    If the lock fits its inputs and the store has every layer, nothing is done.
+    If the lock fits its inputs and the store has every layer, nothing is done, unless it is to be made `anew`: then
+    every layer is made again from its artifacts, each checked, and nothing that was made before counts.
 
     Raises:
         UsageError: there is no such image, or no `image.lock` yet and `update` is false.
@@ -140,8 +143,10 @@ def build(name: str, *, root: Path, store: Store, progress: Progress = SILENT, u
             write_lock(project.path, lock)
         return lock
     lock = _required(project)
-    if stale := _stale(project, lock):
+    stale = _stale(project, lock)
+    if stale:
         progress.note(f"{', '.join(stale)} changed since {project.path} was made: the image is made anew to compare")
+    if stale or anew:
         _compare(project, lock, _make(project, store, progress), store)
         return lock
     with open_image(name, root=root, store=store, progress=progress) as image:

@@ -16,6 +16,7 @@ from harness.images import build as build_module
 from harness.images.assembly import ClosedError
 from harness.images.build import build, open_image
 from harness.images.export import archive_chunks
+from harness.images.layer import PlannedLayer
 from harness.images.registry import serve
 from harness.locking.imagelock import SCHEMA, ImageLock
 from harness.locking.lockfile import read_lock, write_lock
@@ -117,6 +118,49 @@ def test_with_nothing_changed_nothing_is_done(checkout: Checkout, monkeypatch: p
     assert rebuild(checkout) == lock
     assert time.perf_counter() - started < 0.3
     assert before == {path: path.stat().st_mtime_ns for path in checkout.root.rglob("*")}
+
+
+def test_an_image_made_anew_has_every_layer_made_again(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = make(checkout)
+    made: list[str] = []
+    real = build_module.make_layers
+
+    def spy(planned: list[PlannedLayer], *rest: object) -> None:
+        made.extend(layer.name for layer in planned)
+        real(planned, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(build_module, "make_layers", spy)
+    committed = (checkout.folder / "image.lock").read_bytes()
+    assert build("tiny", root=checkout.root, store=checkout.store, anew=True) == lock
+    assert made == [layer.name for layer in lock.layers]
+    assert (checkout.folder / "image.lock").read_bytes() == committed
+
+
+def test_an_image_that_no_longer_comes_out_as_its_lock_says_is_found_by_making_it_anew(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(checkout)
+    real = build_module.make_layers
+
+    def another_builder(planned: list[PlannedLayer], *rest: object) -> None:
+        fewer = msgspec.structs.replace(planned[0], entries=planned[0].entries[:-1])
+        real([fewer, *planned[1:]], *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(build_module, "make_layers", another_builder)
+    rebuild(checkout)
+    with pytest.raises(IntegrityError, match=r"is not what .*image\.lock says: layer debian is sha256:"):
+        build("tiny", root=checkout.root, store=checkout.store, anew=True)
+
+
+def test_an_image_made_anew_rests_on_artifacts_that_are_checked(
+    checkout: Checkout, alter: Alter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(checkout)
+    alter(checkout.store, checkout.store.put_bytes(checkout.wheels["small"]))
+    monkeypatch.setattr("harness.store.fetch.fetch", lambda *_, **__: None)
+    rebuild(checkout)
+    with pytest.raises((IntegrityError, PrerequisiteError)):
+        build("tiny", root=checkout.root, store=checkout.store, anew=True)
 
 
 def test_only_what_is_missing_is_made(checkout: Checkout) -> None:

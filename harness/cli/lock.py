@@ -15,6 +15,7 @@ from harness.locking.check import check
 from harness.locking.difference import LockChange
 from harness.locking.upgrade import Replacement, Upgrades, parse_upgrades
 from harness.runs.project import find_root
+from harness.spec.digest import hexadecimal
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,9 +113,7 @@ def _table(changes: Sequence[LockChange]) -> Table:
     for heading in ("Lock", "Package", "From", "To", "Change", "Digest"):
         table.add_column(heading, overflow="fold")
     for change in changes:
-        digests = [
-            str(one)[len("sha256:") :][:12] if one else "-" for one in (change.digest_before, change.digest_after)
-        ]
+        digests = [hexadecimal(one)[:12] if one else "-" for one in (change.digest_before, change.digest_after)]
         versions = (change.before or "-", change.after or "-")
         table.add_row(change.lock, change.package, *versions, change.kind.value, " → ".join(digests))
     return table

@@ -106,11 +106,14 @@ def resolve_python(
     arguments += uv_arguments(upgrades, versions)
     try:
         packages = resolve(arguments, requirements, variables, kept=versions)
-    except ToolError:
+    except ToolError as error:
         if "+cpu" not in requirements:
             raise
         # Local versions of torch are on PyTorch's own index, which uv knows by this name.
-        packages = resolve([*arguments, "--torch-backend", "cpu"], requirements, variables, kept=versions)
+        try:
+            packages = resolve([*arguments, "--torch-backend", "cpu"], requirements, variables, kept=versions)
+        except ToolError as second:
+            raise error from second  # what the configured indexes lack is what a person can mend
     files = _files_to_keep(kept, spec, upgrades)
     wheels = []
     for package in packages:

@@ -1,6 +1,5 @@
 """Which locked versions may move: everything else stays as it is locked while it still fits what is asked for."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -9,6 +8,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from harness.errors import UsageError
+from harness.spec.documents import suggestion
 
 _FORM = "Write a package's name, or its name and a version: --upgrade numpy, --upgrade numpy==2.4.5."
 
@@ -71,8 +71,7 @@ def check_known(upgrades: Upgrades, locked: Iterable[str], where: str) -> None:
     known = sorted(set(locked))
     for upgrade in upgrades.chosen:
         if upgrade.name not in known:
-            alike = difflib.get_close_matches(upgrade.name, known, n=3)
-            hint = f"Did you mean {' or '.join(alike)}?" if alike else _ask(known)
+            hint = suggestion(upgrade.name, known) if known else "Run `harness lock` without --upgrade first."
             raise UsageError(f"{where} holds no package {upgrade.name}", hint=hint)
 
 
@@ -170,9 +169,3 @@ def _advise(upgrade: str, image: str | None) -> str:
         return "Change it there, then run `harness lock`."
     command = f"harness lock {image}"
     return f"Change it there, then run `{command}`; or try it: `{command} --upgrade {upgrade} --dry-run`."
-
-
-def _ask(known: Sequence[str]) -> str:
-    if not known:
-        return "There is no lock yet: run `harness lock` without --upgrade."
-    return f"It holds {', '.join(known[:8])}{', …' if len(known) > 8 else ''}."

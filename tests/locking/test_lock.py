@@ -1,5 +1,7 @@
+import re
 import shutil
 
+import msgspec
 import pytest
 
 from harness.errors import IntegrityError, PrerequisiteError, ToolError, UsageError
@@ -8,11 +10,13 @@ from harness.locking.check import check, input_digests
 from harness.locking.datasets import Dataset, fetch_dataset
 from harness.locking.debian import read_debian_lock
 from harness.locking.imagelock import ImageLock
+from harness.locking.imagespec import load_image_spec
 from harness.locking.lock import Locking, lock
 from harness.locking.lockfile import write_lock
 from harness.locking.python import read_python_lock
 from harness.locking.resolve import best_wheel
-from harness.locking.upgrade import Upgrades
+from harness.locking.trial import trial
+from harness.locking.upgrade import Replacement, Upgrades, parse_upgrades
 from harness.record.hashing import digest_of, digest_of_file
 from harness.spec.experiment import Layout
 from harness.store.index import Address
@@ -217,8 +221,6 @@ def dataset(links, environment, make_wheel, monkeypatch):
 
 
 def replaced(dataset, **fields):
-    import msgspec
-
     return msgspec.structs.replace(dataset, **fields)
 
 
@@ -243,3 +245,121 @@ def test_a_dataset_that_is_not_what_the_lock_says_is_refused(dataset, store):
         fetch_dataset(store, replaced(dataset, member="data/other", digest=digest_of(b"o")), progress=SILENT)
     with pytest.raises((IntegrityError, PrerequisiteError), match=r"data-1\.0"):
         fetch_dataset(store, replaced(dataset, wheel=digest_of(b"other"), digest=digest_of(b"p")), progress=SILENT)
+
+
+def locked_demo(root):
+    (wheel,) = read_python_lock(root / "lockfiles" / "small" / "python.txt").wheels
+    return wheel
+
+
+def moved(done):
+    return [(change.lock, change.package, change.kind.value, change.before, change.after) for change in done.changes]
+
+
+@pytest.fixture
+def relock(locked, store, environment, links):
+    def run(*items, name="small", everything=False):
+        upgrades = parse_upgrades(items, everything=everything)
+        return lock(locked, name, store, progress=SILENT, environment=environment, upgrades=upgrades)
+
+    return run
+
+
+def test_what_is_locked_stays_although_there_is_something_newer(locked, relock, links, make_wheel):
+    before = locked_demo(locked)
+    make_wheel(links, "demo", "1.1")
+    make_wheel(links, "demo", "1.0-2")  # another file of the same version, which an installer would prefer
+    assert relock() == relock(name=None) == Locking(written=(), changes=())
+    assert locked_demo(locked) == before
+
+
+def test_an_upgrade_takes_the_newest_or_the_version_asked_for_and_then_that_stays(locked, relock, links, make_wheel):
+    for version in ("1.1", "1.2"):
+        make_wheel(links, "demo", version)
+    python = "lockfiles/small/python.txt"
+    assert moved(relock("demo")) == [(python, "demo", "upgraded", "1.0", "1.2")]
+    assert moved(relock("demo==1.1")) == [(python, "demo", "downgraded", "1.2", "1.1")]
+    assert relock().written == ()
+    assert locked_demo(locked).version == "1.1"
+
+
+def test_an_upgrade_takes_a_newer_build_of_the_same_version(locked, relock, links, make_wheel):
+    make_wheel(links, "demo", "1.0-2", extra=b"other bytes")
+    assert moved(relock("demo")) == [("lockfiles/small/python.txt", "demo", "rebuilt", "1.0", "1.0")]
+    assert locked_demo(locked).filename == "demo-1.0-2-py3-none-any.whl"
+
+
+def test_an_upgrade_moves_no_other_package_and_asks_no_mirror(locked, relock, links, make_wheel, mirror):
+    edit(locked / "docker" / "small.yaml", "requirements: [demo]", "requirements: [demo, tool]")
+    relock()
+    for name in ("demo", "tool"):
+        make_wheel(links, name, "1.1")
+    shutil.rmtree(mirror)
+    assert moved(relock("demo")) == [("lockfiles/small/python.txt", "demo", "upgraded", "1.0", "1.1")]
+    with pytest.raises(PrerequisiteError, match="No Debian mirror"):
+        relock(everything=True)
+
+
+def test_a_locked_version_that_no_longer_fits_the_spec_gives_way(locked, relock, links, make_wheel):
+    make_wheel(links, "demo", "1.1")
+    edit(locked / "docker" / "small.yaml", "requirements: [demo]", "requirements: [demo>1]")
+    assert moved(relock()) == [("lockfiles/small/python.txt", "demo", "upgraded", "1.0", "1.1")]
+
+
+def test_without_a_name_an_upgrade_reaches_every_lock_that_holds_the_package(locked, relock, links, make_wheel):
+    make_wheel(links, "demo", "1.1")
+    make_wheel(links, "tool", "1.1")
+    assert [change[:2] for change in moved(relock("demo", name=None))] == [
+        ("lockfiles/host.txt", "demo"),
+        ("lockfiles/small/python.txt", "demo"),
+    ]
+    assert "tool==1.0" in (locked / "lockfiles" / "dev.txt").read_text()
+    assert problems(locked)[0][0] == "lockfiles/small/image.lock"
+
+
+def test_an_upgrade_that_cannot_be_writes_nothing(locked, relock, links, make_wheel):
+    make_wheel(links, "demo", "1.1")
+    before = {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()}
+    edit(locked / "pyproject.toml", '["demo"]', '["demo==1.0"]')
+    edit(locked / "docker" / "small.yaml", "requirements: [demo]", "requirements: [demo<1.1]")
+    for arguments, error, said in (
+        ({"name": None}, UsageError, "pyproject.toml asks for demo==1.0"),
+        ({}, UsageError, "docker/small.yaml asks for demo<1.1"),
+    ):
+        with pytest.raises(error, match=re.escape(said)):
+            relock("demo==1.1", **arguments)
+    with pytest.raises(ToolError, match=r"demo==0\.9"):
+        relock("demo==0.9")
+    with pytest.raises(UsageError, match="holds no package tool"):
+        relock("tool")
+    changed = {path.name for path, digest in before.items() if digest_of_file(path) != digest}
+    assert changed == {"pyproject.toml", "small.yaml"}
+
+
+def test_a_damaged_lock_is_made_anew_but_nothing_in_it_is_upgraded(locked, relock):
+    path = locked / "lockfiles" / "small" / "python.txt"
+    good = path.read_bytes()
+    path.write_bytes(good + b"x")
+    with pytest.raises(IntegrityError, match=r"python\.txt"):
+        relock("demo")
+    assert moved(relock()) == [("lockfiles/small/python.txt", "demo", "added", None, "1.0")]
+    assert path.read_bytes() == good
+
+
+def test_a_trial_shows_what_would_change_and_writes_nothing(locked, store, environment, links, make_wheel):
+    make_wheel(links, "demo", "1.1")
+    edit(locked / "docker" / "small.yaml", "requirements: [demo]", "requirements: [demo==1.0, tool]")
+    before = {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()}
+    upgrades = parse_upgrades(["demo==1.1"])
+    with trial(locked, "small", store, progress=SILENT, environment=environment, upgrades=upgrades) as tried:
+        assert moved(tried.locking) == [
+            ("lockfiles/small/python.txt", "demo", "upgraded", "1.0", "1.1"),
+            ("lockfiles/small/python.txt", "tool", "added", None, "1.0"),
+        ]
+        assert tried.replaced == (Replacement("small", "demo==1.0", "demo==1.1"),)
+        spec, real = load_image_spec(tried.root, "small"), load_image_spec(locked, "small")
+        assert spec.python.requirements == ("demo==1.1", "tool")
+        assert msgspec.structs.replace(spec, python=real.python) == real
+        assert all(path.is_relative_to(tried.root) for path in tried.locking.written)
+    assert not tried.root.exists()
+    assert {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()} == before

@@ -200,6 +200,7 @@ def test_models_that_ask_for_threads_do_not_end_as_a_refusal(script, tmp_path, l
 @numpy_only
 def test_numpy_beyond_the_profiles_cap_stops_the_program(script):
     import numpy
+
     from harness.strict.dispatch import numpy_features
 
     beyond = [name for name in numpy_features() if name.startswith(("X86_V4", "AVX512"))]

@@ -76,6 +76,7 @@ def test_other_kernels_are_noticed_and_only_where_they_are_used(measured):
 @pytest.mark.skipif("numpy" not in INSTALLED, reason="needs NumPy")
 def test_another_instruction_set_of_numpy_is_noticed(measured):
     import numpy as np
+
     from harness.strict.dispatch import numpy_features
 
     assert np.__version__  # loaded, so that it can be asked

@@ -1,6 +1,7 @@
 """The environment of a run, by layer: what can change a bit and is neither code, data nor configuration."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -70,20 +71,23 @@ def environment_signature(captured: Captured, image: ImageReference | None, prof
     thread counts, because `threads_per_fit` enters the group of the families whose bits depend on it. Where threads are
     free, `settings` holds how many there were.
     """
+    return signature(covered_parts(captured, image and image.manifest, profile))
+
+
+def covered_parts(captured: Captured, manifest: Digest | None, profile: Profile) -> dict[str, Any]:
+    """What the signature is over, by part; `manifest` is the image's, null for a plain process."""
     cpu = captured.cpu
     native = profile is Profile.NATIVE
-    return signature(
-        {
-            "image": None if image is None else image.manifest,
-            "python": captured.python,
-            "libraries": captured.libraries,
-            "native": covered(captured.native, profile),
-            "cpu": [cpu.architecture, *([cpu.vendor, cpu.family, cpu.model] if native else [profile.value])],
-            "dispatch": covered(cpu.dispatch, profile),
-            "gpu": captured.gpu,
-            "settings": covered(captured.settings, profile),
-        }
-    )
+    return {
+        "image": manifest,
+        "python": captured.python,
+        "libraries": captured.libraries,
+        "native": covered(captured.native, profile),
+        "cpu": [cpu.architecture, *([cpu.vendor, cpu.family, cpu.model] if native else [profile.value])],
+        "dispatch": covered(cpu.dispatch, profile),
+        "gpu": captured.gpu,
+        "settings": covered(captured.settings, profile),
+    }
 
 
 def covered(entries: Mapping[str, str], profile: Profile) -> dict[str, str]:

@@ -1,0 +1,176 @@
+"""Roots and consequences: which changes are explained by which others.
+
+A wheel that was upgraded shows again in the lock's digest, in a layer of the image and in its manifest. Only the wheel
+is a root; the others follow from it. What nothing explains stays a root itself.
+"""
+
+import functools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from harness.release.changes import Difference
+from harness.release.entries import WHEEL_LAYER
+from harness.release.report import Kind
+from harness.spec.variables import TABLE
+
+_CPU = tuple(f"hardware cpu.{name}" for name in ("architecture", "vendor", "family", "model", "isa"))
+_THREADS = tuple(f"variable {row.name}" for row in TABLE if row.thread_count)
+_ASSEMBLY = ("image builder", "spec python.exclude/*", "spec python.version", "spec large_wheel")
+
+
+class Row(NamedTuple):
+    """One line of the table: a consequence, what may be behind it, and of which kinds it then is (empty: any).
+
+    Changes go by their names; `*` stands for any text, `{x}` for one text that is the same on both sides.
+    """
+
+    consequence: str
+    causes: tuple[str, ...]
+    kinds: tuple[Kind, ...] = ()
+
+
+_CAME_OR_WENT = (Kind.ADDED, Kind.REMOVED)
+
+ROWS: tuple[Row, ...] = (
+    # A machine: one that is another altogether is one change, not seven.
+    Row("hardware cpu.vendor", ("hardware cpu.architecture",)),
+    Row("hardware cpu.family", ("hardware cpu.architecture", "hardware cpu.vendor")),
+    Row("hardware cpu.model", _CPU[:3]),
+    Row("hardware cpu.model_name", _CPU[:4]),
+    Row("hardware cpu.isa", _CPU[:4]),
+    Row("hardware gpu.compute_capability", ("hardware gpu.name",)),
+    Row("hardware gpu.multiprocessors", ("hardware gpu.name", "driver gpu.libraries.gpus")),
+    Row("driver gpu.*", ("hardware gpu.name",), _CAME_OR_WENT),
+    Row("driver gpu.libraries.cuda-driver", ("driver gpu.driver",)),
+    Row("driver gpu.libraries.{name}", ("wheel {name}",)),
+    # The engine, and what there is only with it.
+    Row("kernel engine.*", ("kernel engine",)),
+    Row("kernel engine.kernel", ("kernel release",)),
+    Row("kernel engine.api", ("kernel engine.version",)),
+    *(Row(f"{layer} *", ("kernel engine",), _CAME_OR_WENT) for layer in ("image", "os-package", "lock", "spec")),
+    # Locks follow from what they list.
+    Row("lock debian.lock", ("os-package *", "lock debian.lock/*")),
+    Row("lock debian.lock/inputs", ("spec debian.*",)),
+    Row("lock debian.lock/snapshot", ("os-package *",)),
+    Row("lock debian.lock/{key}", ("spec debian.{key}",)),
+    Row("lock python.txt", ("wheel *", "lock python.txt/*")),
+    Row("lock python.txt/inputs", ("spec python.requirements/*", "spec python.version", "spec python.platform")),
+    Row("lock python.txt/{key}", ("spec python.{key}",)),
+    Row("lock variables", ("image variables/*",)),
+    Row("lock image.lock/spec", ("spec *",)),
+    Row("lock image.lock/builder", ("image builder",)),
+    Row("lock image.lock/{input}", ("lock {input}",)),
+    Row("spec digest", ("spec *",)),
+    # An image follows from its inputs (`harness.images.plan` says what goes into which layer).
+    Row("image layers/debian", ("os-package *", "spec debian.exclude/*", "image builder")),
+    Row(f"image layers/{WHEEL_LAYER}{{name}}", ("wheel {name}", *_ASSEMBLY)),
+    Row("image layers/wheels", ("wheel *", *_ASSEMBLY)),
+    Row(
+        "image layers/configuration",
+        ("spec users/*", "spec links/*", "spec files/*", "os-package *", "image builder"),
+    ),
+    Row("image variables/{name}", ("variable {name}", "spec variant")),
+    Row("image config", ("image layers/*", "image variables/*", "image builder")),
+    Row("image config", ("spec name", "spec debian.architecture")),
+    Row("image manifest", ("image config", "image layers/*")),
+    # What is found inside follows from the packages that bring it.
+    Row("interpreter *", ("os-package python3*", "os-package libpython3*")),
+    Row("interpreter build", ("interpreter version",)),
+    Row("interpreter compiler", ("interpreter version",)),
+    Row("interpreter executable", ("interpreter version", "interpreter build", "interpreter compiler")),
+    Row("native libc", ("os-package libc6",)),
+    Row("native libc.so.6", ("os-package libc6", "native libc")),
+    Row("native libm.so.6", ("os-package libc6", "native libc")),
+    Row("native libgomp.so.1", ("os-package libgomp1",)),
+    Row("native libstdc++.so.6", ("os-package libstdc++6",)),
+    Row("native system/openmp", ("os-package libgomp1",)),
+    Row("native {owner}/*", ("wheel {owner}", "wheel {owner}-*")),
+    Row("native sklearn/*", ("wheel scikit-learn",)),
+    # What libraries select follows from the CPU, from the library, and from the variables that cap it.
+    Row("runtime dispatch.*", _CPU),
+    Row("runtime dispatch.numpy", ("wheel numpy", "variable NPY_*")),
+    Row("runtime dispatch.openblas", ("wheel numpy", "variable OPENBLAS_CORETYPE")),
+    Row("runtime dispatch.{owner}/*", ("wheel {owner}", "wheel {owner}-*")),
+    Row("runtime dispatch.{owner}/openblas", ("variable OPENBLAS_CORETYPE",)),
+    Row("runtime dispatch.torch/aten", ("variable ATEN_CPU_CAPABILITY",)),
+    Row("runtime dispatch.torch/onednn", ("variable ONEDNN_*", "variable DNNL_*")),
+    Row("runtime dispatch.torch/mkl", ("variable MKL_CBWR",)),
+    Row("runtime settings.{name}", ("variable {name}",)),
+    Row("runtime settings.threads", ("variable OMP_NUM_THREADS", "hardware cores")),
+    Row("runtime settings.*.threads", (*_THREADS, "hardware cores")),
+    Row("runtime settings.{owner}/*", ("wheel {owner}", "wheel {owner}-*"), _CAME_OR_WENT),
+    Row("runtime settings.sklearn/*", ("wheel scikit-learn",), _CAME_OR_WENT),
+    # Variables that one choice sets together.
+    *(Row(f"variable {row.name}", ("runtime profile",)) for row in TABLE if row.profile or row.value == "{profile}"),
+    *(Row(f"variable {row.name}", ("spec variant",)) for row in TABLE if row.variant or row.value == "{variant}"),
+    *(Row(f"variable {row.name}", ("variable REPRO_MODE",), _CAME_OR_WENT) for row in TABLE if row.mode),
+    *(Row(f"variable {row.name}", ("variable REPRO_THREADS",), (Kind.CHANGED,)) for row in TABLE if row.thread_count),
+    *(Row(f"variable {row.name}", (f"wheel {row.older[0]}",), (Kind.CHANGED,)) for row in TABLE if row.older),
+)  # fmt: skip
+
+
+def follows_from(found: Sequence[Difference], *, own_layers: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
+    """The roots of each consequence, by name, in the order of `found`; a root is not in it.
+
+    `own_layers` are the wheels that have a layer of the image to themselves, so that they don't explain the shared one.
+    """
+    names = {difference.name: difference for difference in found}
+    apart = {f"wheel {name}" for name in own_layers}
+    direct = {name: _direct(difference, names, apart) for name, difference in names.items()}
+    order = {name: index for index, name in enumerate(names)}
+    roots = {name: _roots(name, direct) for name in names}
+    return {name: tuple(sorted(behind, key=order.__getitem__)) for name, behind in roots.items() if behind}
+
+
+def _direct(difference: Difference, names: Mapping[str, Difference], apart: set[str]) -> set[str]:
+    causes: set[str] = set()
+    for row in ROWS:
+        if row.kinds and difference.kind not in row.kinds:
+            continue
+        match = _pattern(row.consequence).fullmatch(difference.name)
+        if match is None:
+            continue
+        for cause in row.causes:
+            wanted = functools.reduce(_filled, match.groupdict().items(), cause)
+            causes |= {wanted} & names.keys() if "*" not in wanted else _matching(wanted, names)
+    if difference.name == "image layers/wheels":
+        causes -= apart
+    return causes - {difference.name}
+
+
+def _filled(pattern: str, part: tuple[str, str]) -> str:
+    return pattern.replace(f"{{{part[0]}}}", part[1])
+
+
+def _matching(pattern: str, names: Iterable[str]) -> set[str]:
+    expression = _pattern(pattern)
+    return {name for name in names if expression.fullmatch(name)}
+
+
+@functools.cache
+def _pattern(text: str) -> re.Pattern[str]:
+    """A row's pattern as an expression; a `{x}` takes no slash, so that an owner is what stands before it."""
+    parts = re.split(r"(\*|\{\w+\})", text)
+    return re.compile("".join(_expression(part) for part in parts), re.DOTALL)
+
+
+def _expression(part: str) -> str:
+    if part == "*":
+        return ".*"
+    return f"(?P<{part[1:-1]}>[^/]+)" if re.fullmatch(r"\{\w+\}", part) else re.escape(part)
+
+
+def _roots(name: str, direct: Mapping[str, set[str]]) -> set[str]:
+    """Where the causes of a change lead in the end: to changes that have none; empty where it is one itself."""
+    seen, waiting, roots = {name}, list(direct[name]), set()
+    while waiting:
+        cause = waiting.pop()
+        if cause in seen:
+            continue
+        seen.add(cause)
+        if direct[cause]:
+            waiting.extend(direct[cause])
+        else:
+            roots.add(cause)
+    return roots

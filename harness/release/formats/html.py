@@ -5,8 +5,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness.release.formats.view import view
 from harness.release.report import DriftReport
 
-_LOADER = PackageLoader("harness.release")
-_TEMPLATE = "drift.html.j2"
+_TEMPLATES = Environment(loader=PackageLoader("harness.release"), autoescape=True, undefined=StrictUndefined)
 
 
 class HtmlFormat:
@@ -16,7 +15,4 @@ class HtmlFormat:
 
     def render(self, report: DriftReport) -> str:
         """The page. Whatever the report's texts hold is escaped."""
-        environment = Environment(
-            loader=_LOADER, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-        )
-        return environment.get_template(_TEMPLATE).render(page=view(report))
+        return _TEMPLATES.get_template("drift.html.j2").render(page=view(report)) + "\n"

@@ -46,7 +46,7 @@ def decode_document(data: bytes, kind: type[Document], schema: str, *, name: str
         found = msgspec.json.decode(data, type=_Head).schema
         if found == schema:
             return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise IntegrityError(f"{name} is damaged: {error}", hint="Restore it, or run again.") from error
     if found.partition("/")[0] == schema.partition("/")[0]:
         hint = "Compare with the version of harness that wrote it."

@@ -78,3 +78,10 @@ def test_a_later_version_and_a_missing_file_are_not_called_damaged(tmp_path: Pat
     path.write_text('{"schema": "x/2", "other": 1}')
     with pytest.raises(UsageError, match="x/2"):
         read_document(path, Document, "x/1")
+
+
+def test_nesting_beyond_all_measure_is_damage_and_no_crash(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"schema": "document/1", "number": 1.0, "more": ' + "[" * 100_000)
+    with pytest.raises(IntegrityError, match="damaged"):
+        read_document(path, Document, "document/1")

@@ -1,7 +1,8 @@
 """States of environments as they really are: the locks are the checkout's own, the survey is a CPU machine's."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ from harness.locking.python import PythonLock
 from harness.record.environment import Captured, Cpu, Library, environment_signature
 from harness.record.fingerprints import cell_fingerprint
 from harness.record.snapshot import Group
-from harness.release.baseline import Golden, GoldenResult
+from harness.release.baseline import Baseline, Golden, GoldenResult, sealed
 from harness.release.observe import sources
+from harness.release.site import Site
 from harness.release.state import EnvironmentState, Sources
 from harness.runs.opening import EngineName
 from harness.runs.survey import Survey
 from harness.spec.digest import Digest, digest_from_hex
 from harness.spec.run import ImageReference, Mode, Profile
 from harness.spec.variables import numeric_settings, run_variables
+from harness.store.progress import SILENT, Task
+from harness.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -186,5 +190,48 @@ def golden(state: Callable[..., EnvironmentState]) -> Callable[..., Golden]:
             )
         whole = Golden(environment=where.name, experiment="determinism_test", quick=True, cells=tuple(cells))
         return msgspec.structs.replace(whole, **fields)
+
+    return make
+
+
+class Notes:
+    """A progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    @contextmanager
+    def task(self, description: str, *, total: float | None = None, unit: str = "items") -> Iterator[Task]:
+        with SILENT.task(description, total=total, unit=unit) as task:
+            yield task
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """An empty checkout called `project`, with a store and a results folder of its own; `site.progress.notes`."""
+    root = tmp_path / "project"
+    root.mkdir()
+    return Site(root=root, store=Store(tmp_path / "store"), progress=Notes(), results=tmp_path / "RESULTS")
+
+
+@pytest.fixture
+def baseline(state: Callable[..., EnvironmentState], golden: Callable[..., Golden]) -> Callable[..., Baseline]:
+    """`baseline(release="v1.2", environments=…, golden=…, …)`: of the environment `cpu`, sealed."""
+
+    def make(**fields: Any) -> Baseline:
+        whole: dict[str, Any] = {
+            "release": "v1.2",
+            "project": "project",
+            "architecture": "x86_64",
+            "commit": "c0ffee" * 6 + "beef",
+            "dirty": False,
+            "code": _digest("code"),
+            "environments": [state()],
+            "golden": [golden()],
+        }
+        return sealed(**whole | fields)
 
     return make

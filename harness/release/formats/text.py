@@ -6,7 +6,7 @@ import unicodedata
 LONGEST = 300
 
 # What moves the cursor, ends a line, turns the direction of writing or shows nothing, and what XML cannot hold.
-_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Cs", "Zl", "Zp"})
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 _DIGEST = re.compile(r"sha256:([0-9a-f]{12})[0-9a-f]{52}")
 
 

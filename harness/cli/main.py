@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 import typer.core
 
-from harness.cli import baseline, build, clean, compare, dataset, execute, image, lock, matrix, run
+from harness.cli import baseline, build, clean, compare, dataset, drift, execute, image, lock, matrix, run
 from harness.cli.console import stderr
 from harness.engines.signals import terminable
 from harness.errors import ExitCode, HarnessError
@@ -48,6 +48,7 @@ app.command("build")(build.build)
 app.command("lock")(lock.lock)
 app.add_typer(image.app, name="image")
 app.add_typer(baseline.app, name="baseline")
+app.command("drift")(drift.drift)
 app.command("matrix")(matrix.matrix)
 app.command("host-environment")(run.host_environment)
 app.command("dataset")(dataset.dataset)

@@ -11,7 +11,6 @@ import msgspec
 from harness.record.hashing import signature
 from harness.release.report import (
     NUMBERS,
-    Answer,
     Change,
     DriftReport,
     EnvironmentDrift,
@@ -65,15 +64,12 @@ class Examined(msgspec.Struct, frozen=True):
         return cover.layer in self.layers and f"{cover.layer.value} {cover.path}" not in self.left_out
 
 
-def needs_waiver(change: Change) -> bool:
-    """Whether a check cannot pass while nobody answers for `change`.
+EVERYTHING = Examined(frozenset(Layer))
 
-    So it is for what fails, for every number that changed, and for what may have moved numbers that nobody tested.
-    """
-    if change.waived_by is not None:
-        return False
-    untested = change.numbers is Answer.NOT_TESTED and not change.follows_from
-    return change.fails or change.layer in NUMBERS or untested
+
+def needs_waiver(change: Change) -> bool:
+    """Whether a check fails while nobody answers for `change`: where it is bad by itself, or where it is a number."""
+    return change.fails or (change.layer in NUMBERS and change.waived_by is None)
 
 
 def load_waivers(path: Path, *, today: date) -> tuple[Waiver, ...]:

@@ -4,6 +4,7 @@ import msgspec
 
 from harness.release.formats.text import listed, number, shown
 from harness.release.report import Change, GoldenCell
+from harness.release.waivers import needs_waiver
 
 
 class CellView(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +30,11 @@ def cell_view(cell: GoldenCell, change: Change | None) -> CellView:
     status = ""
     if change is not None:
         waived = change.waived_by is not None
-        status = f"waived by {shown(change.waived_by or '')}" if waived else ("fails" if change.fails else "reported")
+        status = (
+            f"waived by {shown(change.waived_by or '')}"
+            if waived
+            else ("fails" if needs_waiver(change) else "reported")
+        )
     return CellView(
         path=shown(cell.path),
         answer=cell.answer.value,
@@ -38,7 +43,7 @@ def cell_view(cell: GoldenCell, change: Change | None) -> CellView:
         distance=_distance(cell),
         reasons="; ".join(shown(reason) for reason in cell.reasons),
         status=status,
-        fails=change is not None and change.fails,
+        fails=change is not None and needs_waiver(change),
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from harness.release.formats.text import visible
 from harness.release.formats.view import advice, verdict
 from harness.release.report import NUMBERS, Answer, Change, DriftReport, EnvironmentDrift, GoldenCell, WaiverState
+from harness.release.waivers import needs_waiver
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -66,7 +67,7 @@ def _cases(drift: EnvironmentDrift) -> list[Case]:
 
 def _answer_case(drift: EnvironmentDrift, name: str, answer: Answer, changes: list[Change]) -> Case:
     lines = tuple(_line(change) for change in changes)
-    failing = sum(change.fails for change in changes)
+    failing = sum(needs_waiver(change) for change in changes)
     if failing or (answer is Answer.CHANGED and not changes):
         return Case(drift.name, name, "failure", f"{name} changed: {failing or 'unnamed'} failing", lines)
     if answer is Answer.NOT_TESTED:
@@ -82,7 +83,7 @@ def _golden_case(suite: str, key: tuple[str, str], cells: list[GoldenCell], by_p
         for cell in cells
     )
     changed = [cell for cell in cells if cell.answer is Answer.CHANGED]
-    failing = [cell for cell in changed if cell.path not in by_path or by_path[cell.path].fails]
+    failing = [cell for cell in changed if cell.path not in by_path or needs_waiver(by_path[cell.path])]
     untested = [cell for cell in cells if cell.answer is Answer.NOT_TESTED]
     if failing:
         return Case(suite, name, "failure", f"{len(failing)} of {len(cells)} cells changed", lines)
@@ -114,10 +115,8 @@ def _line(change: Change) -> str:
     fate = "fails"
     if change.waived_by is not None:
         fate = f"waived by {change.waived_by}"
-    elif change.follows_from:
-        fate = f"follows from {', '.join(change.follows_from)}"
-    elif not change.fails:
-        fate = "reported"
+    elif not needs_waiver(change):
+        fate = f"follows from {', '.join(change.follows_from)}" if change.follows_from else "reported"
     severity = change.severity.value
     return f"{change.name}: {change.kind.value} {before} -> {after} (severity {severity}, {fate}): {change.why}"
 

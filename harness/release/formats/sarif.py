@@ -24,6 +24,7 @@ from harness.release.report import (
     WaiverOutcome,
 )
 from harness.release.site import BASELINES
+from harness.release.waivers import needs_waiver
 from harness.spec.digest import Digest
 
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -33,8 +34,6 @@ Json = dict[str, object]
 
 _ROOT = "%SRCROOT%"
 _HELP = "docs/drift.md says what to do."
-# Every severity but `none` fails a check, so none of them is a mere note.
-_LEVEL = {Severity.CRITICAL: "error", Severity.MAJOR: "error", Severity.MINOR: "warning", Severity.NONE: "none"}
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,8 +87,12 @@ def _environment(report: DriftReport, drift: EnvironmentDrift) -> list[Result]:
     by_name = {change.name: change for change in drift.changes}
     results = [_change(report, change, by_name) for change in drift.changes]
     untested = [(item.what, item.reason) for item in drift.not_tested]
-    untested += [(cell.path, "; ".join(cell.reasons)) for cell in drift.golden if cell.answer is Answer.NOT_TESTED]
-    for what, reason in dict.fromkeys(untested):
+    untested += [
+        (f"golden {cell.path}", "; ".join(cell.reasons))
+        for cell in drift.golden
+        if cell.answer is Answer.NOT_TESTED and not any(cell.path in what for what, _ in untested)
+    ]
+    for what, reason in untested:
         results.append(
             Result(
                 rule="not-tested",
@@ -105,7 +108,7 @@ def _environment(report: DriftReport, drift: EnvironmentDrift) -> list[Result]:
 
 
 def _change(report: DriftReport, change: Change, by_name: dict[str, Change]) -> Result:
-    failing = change.severity is not Severity.NONE and not change.follows_from
+    failing = needs_waiver(msgspec.structs.replace(change, waived_by=None))
     causes = [by_name[name].location for name in change.follows_from if name in by_name]
     before, after = change.before or "nothing", change.after or "nothing"
     text = f"{change.environment}: {change.name} {change.kind.value}, {before} → {after}: {change.why}"
@@ -114,7 +117,7 @@ def _change(report: DriftReport, change: Change, by_name: dict[str, Change]) -> 
     return Result(
         rule=f"{change.layer.value}/{change.kind.value}",
         kind="fail" if failing else "informational",
-        level=_LEVEL[change.severity] if failing else "none",
+        level=_level(change) if failing else "none",
         text=text,
         location=_place(change.location) or _baseline_file(report, ".json"),
         fingerprint=change.fingerprint,
@@ -131,6 +134,11 @@ def _change(report: DriftReport, change: Change, by_name: dict[str, Change]) -> 
             "expires": list(change.expires),
         },
     )
+
+
+def _level(change: Change) -> str:
+    """How bad a failure is: a number that moved is one even where the rules give it no severity."""
+    return "error" if change.severity in (Severity.CRITICAL, Severity.MAJOR) else "warning"
 
 
 def _suppressions(change: Change, waivers: Sequence[WaiverOutcome]) -> tuple[Json, ...]:

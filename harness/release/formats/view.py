@@ -19,6 +19,7 @@ from harness.release.report import (
     Severity,
     WaiverState,
 )
+from harness.release.waivers import needs_waiver
 
 FAILING_WAIVERS = frozenset({WaiverState.EXPIRED, WaiverState.UNMATCHED})
 
@@ -164,7 +165,8 @@ def advice(report: DriftReport) -> str:
 
 
 def _fails(drift: EnvironmentDrift) -> bool:
-    return any(change.fails for change in drift.changes)
+    unexplained = drift.numbers is Answer.CHANGED and not any(change.layer in NUMBERS for change in drift.changes)
+    return unexplained or any(needs_waiver(change) for change in drift.changes)
 
 
 def _environment(drift: EnvironmentDrift) -> EnvironmentView:
@@ -208,7 +210,7 @@ def _environment_sentence(drift: EnvironmentDrift) -> str:
         case Answer.NOT_TESTED:
             return "Whether the environment changed was not tested."
     changes = [change for change in drift.changes if change.layer not in NUMBERS and not change.follows_from]
-    failing = sum(change.fails for change in changes)
+    failing = sum(needs_waiver(change) for change in changes)
     waived = sum(change.waived_by is not None for change in changes)
     found = f"The environment changed: {count(len(changes), 'change')}, {failing:,} failing"
     return f"{found}, {waived:,} waived." if waived else f"{found}."
@@ -268,15 +270,23 @@ def _numbers(change: Change) -> str:
 def _status(change: Change) -> str:
     if change.waived_by is not None:
         return f"waived by {shown(change.waived_by)}"
-    if change.follows_from:
-        return f"follows from {listed([shown(name) for name in change.follows_from], 3)}"
-    return "fails" if change.fails else "reported"
+    if needs_waiver(change):
+        return "fails"
+    return f"follows from {_causes(change)}" if change.follows_from else "reported"
+
+
+def _causes(change: Change) -> str:
+    return listed([shown(name) for name in change.follows_from], 3)
 
 
 def _row(item: Together) -> RowView:
     change = item.root
     place = change.location
-    details = [f"moved {listed([shown(name) for name in change.evidence], 6)}"] if change.evidence else []
+    details = []
+    if change.layer in NUMBERS:
+        details += [f"because of {_causes(change)}"] if change.follows_from else []
+    elif change.evidence:
+        details.append(f"moved {listed([shown(name) for name in change.evidence], 6)}")
     if change.expires:
         details.append(f"ends {count(len(change.expires), 'comparison group')}")
     return RowView(
@@ -287,7 +297,7 @@ def _row(item: Together) -> RowView:
         severity=change.severity.value,
         numbers=_numbers(change),
         status=_status(change),
-        fails=change.fails,
+        fails=needs_waiver(change),
         why=shown(change.why),
         details="; ".join(details),
         with_it=listed([shown(consequence.name) for consequence in item.consequences], 20),
@@ -297,13 +307,14 @@ def _row(item: Together) -> RowView:
 
 def _probe_rows(items: list[Together], probed: dict[str, int]) -> tuple[RowView, ...]:
     """All changed kernels of a library that share their fate, in one row."""
-    alike: dict[tuple[str, str, Severity, str], list[Change]] = {}
+    alike: dict[tuple[str, str, Severity, str, str], list[Change]] = {}
     for item in items:
         change = item.root
         library = change.path.partition("/")[0]
-        alike.setdefault((library, change.kind.value, change.severity, _status(change)), []).append(change)
+        fate = (library, change.kind.value, change.severity, _status(change), _causes(change))
+        alike.setdefault(fate, []).append(change)
     rows = []
-    for (library, kind, severity, status), changes in alike.items():
+    for (library, kind, severity, status, causes), changes in alike.items():
         of = f" of {probed[library]:,}" if library in probed else ""
         kernels = [shown(change.path.partition("/")[2] or change.path) for change in changes]
         rows.append(
@@ -315,9 +326,9 @@ def _probe_rows(items: list[Together], probed: dict[str, int]) -> tuple[RowView,
                 severity=severity.value,
                 numbers="numbers changed",
                 status=status,
-                fails=any(change.fails for change in changes),
+                fails=any(needs_waiver(change) for change in changes),
                 why=shown(changes[0].why),
-                details=listed(kernels, 6),
+                details=listed(kernels, 6) + (f"; because of {causes}" if causes else ""),
                 with_it="",
                 where="",
             )

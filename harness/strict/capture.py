@@ -28,7 +28,7 @@ FILE_NAME = "environment.json"
 _OWN = "hermetic-training-harness"
 _CODE = Path(__file__).resolve().parents[2]
 _SYSTEM_LIBRARIES = ("libc.so.6", "libm.so.6", "libgomp.so.1", "libstdc++.so.6")
-_NOTES = re.compile(r"\.dist-info/(INSTALLER|REQUESTED|RECORD|direct_url\.json),")
+_NOTES = re.compile(r"\.dist-info/(INSTALLER|REQUESTED|RECORD|direct_url\.json|uv_\w+\.json),")
 
 
 def capture(probes: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, Any]:

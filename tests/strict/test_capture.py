@@ -53,9 +53,11 @@ def test_the_digest_of_a_library_is_over_its_files_and_not_its_installer(tmp_pat
 
     base = installed("a", "demo.py,sha256=AAA,3", "data.txt,sha256=BBB,1")
     noise = ["../../bin/demo,sha256=SHEBANG,9", "demo-1.0.dist-info/INSTALLER,sha256=UV,2", "__pycache__/d.pyc,,"]
+    noise.append("demo-1.0.dist-info/uv_cache.json,sha256=TIMESTAMP,127")
     assert installed("b", "data.txt,sha256=BBB,1", *noise, "demo.py,sha256=AAA,3") == base
     assert installed("c", "demo.py,sha256=AAB,3", "data.txt,sha256=BBB,1") != base
     assert installed("d", "demo.py,sha256=AAA,3") != base
+    assert installed("e", "demo.py,sha256=AAA,3", "data.txt,sha256=BBB,1", "uv_cache.json,sha256=OWN,1") != base
 
 
 def test_flags_that_kernels_are_chosen_by_are_kept_and_others_are_not():

@@ -18,6 +18,7 @@ from harness.release.numbers import (
     gather,
     golden_differences,
     probe_differences,
+    probed,
     probes_of,
     scope_of,
     used_libraries,
@@ -106,6 +107,7 @@ def assess(
         golden=tuple(golden_cells),
         expired=expiry.total(stored, attributed),
         measured_at=measured_at,
+        probed=probed(before, after),
     )
 
 

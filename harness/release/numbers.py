@@ -110,6 +110,14 @@ def probe_differences(before: EnvironmentState, after: EnvironmentState) -> tupl
     )
 
 
+def probed(before: EnvironmentState, after: EnvironmentState) -> dict[str, int]:
+    """How many kernels were held against each other, by library; one that a side lacks counts, as it is a change."""
+    if before.survey is None or after.survey is None:
+        return {}
+    old, new = probes_of(before), probes_of(after)
+    return {name: len(old.get(name, {}).keys() | new.get(name, {}).keys()) for name in sorted(old.keys() | new.keys())}
+
+
 def golden_differences(cells: Sequence[GoldenCell]) -> tuple[Difference, ...]:
     """Every golden cell whose outputs are other bits now."""
     return tuple(

@@ -78,7 +78,8 @@ def drift(
     with ConsoleProgress() as progress:
         site = Site(root=find_root(Path.cwd()), store=open_store(), progress=progress, results=output_dir)
         report = check_drift(request, site)
-    write_outputs(report, outputs, stdout.file.write)
+    width = stdout.width if stdout.is_terminal else None
+    write_outputs(report, outputs, stdout.file.write, terminal_width=width)
     if draft_waivers is not None:
         from harness.record.files import write_atomically
         from harness.release.waivers import draft_waivers as draft

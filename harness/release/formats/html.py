@@ -5,7 +5,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness.release.formats.view import view
 from harness.release.report import DriftReport
 
-_TEMPLATES = Environment(loader=PackageLoader("harness.release"), autoescape=True, undefined=StrictUndefined)
+_TEMPLATES = Environment(
+    loader=PackageLoader("harness.release"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 
 
 class HtmlFormat:

@@ -10,7 +10,7 @@ class Format(Protocol):
 
     @property
     def name(self) -> str:
-        """What users call it (`--output json=drift.json`)."""
+        """What users call it (`--format json=drift.json`)."""
         ...
 
     def render(self, report: DriftReport) -> str:

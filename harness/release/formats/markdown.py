@@ -59,7 +59,7 @@ def _comment(head: str, page: View, limit: int | None) -> str:
     if cut:
         lines += [
             f"> This comment is shortened to fit: {count(cut, 'line')} left out."
-            " The whole report is in the check's other formats (`json=FILE`, `html=FILE`).",
+            " The whole report is in the check's other formats (`--format json=FILE`, `--format html=FILE`).",
             "",
         ]
     if page.environments:

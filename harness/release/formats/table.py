@@ -11,7 +11,7 @@ from harness.release.formats.golden import CellView
 from harness.release.formats.view import EnvironmentView, LayerView, Reply, RowView, View, view
 from harness.release.report import DriftReport
 
-WIDTH = 160
+WIDTH = 240  # as wide as anything that is written where no terminal is
 _SEVERITY = {"critical": "bold red", "major": "red", "minor": "yellow", "none": "dim"}
 _ANSWER = {"changed": "bold red", "unchanged": "green", "not tested": "yellow", "nothing": "green"}
 
@@ -68,6 +68,8 @@ def _environment(environment: EnvironmentView) -> list[RenderableType]:
     name = environment.name
     against = "" if environment.candidate == name else f", candidate {environment.candidate}"
     parts: list[RenderableType] = [Text(""), Text(f"{name}{against}", style="bold"), _indented(answers)]
+    if environment.measured:
+        parts.append(_indented(Text(f"surveyed {environment.measured}", style="dim")))
     for what, reason in environment.not_tested:
         parts.append(_indented(Text(f"{what}: not tested, because {reason}", style="yellow")))
     for layer in environment.layers:

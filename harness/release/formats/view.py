@@ -199,7 +199,7 @@ def _environment(drift: EnvironmentDrift) -> EnvironmentView:
             (shown(group.golden), shown(group.group), listed([shown(run) for run in group.stored_runs], 20))
             for group in drift.expired
         ),
-        measured=shown(drift.measured_at) if drift.measured_at else "not surveyed",
+        measured=shown(drift.measured_at) if drift.measured_at else "",
     )
 
 

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import msgspec
 import typer
+from rich.console import Console
 from rich.table import Table
 
-from harness.cli.console import ConsoleProgress, stdout
+from harness.cli.console import ConsoleProgress, stderr, stdout
 from harness.cli.options import open_store
 from harness.errors import ExitCode, UsageError
 from harness.locking.check import check
@@ -16,6 +17,9 @@ from harness.locking.difference import LockChange
 from harness.locking.upgrade import Replacement, Upgrades, parse_upgrades
 from harness.runs.project import find_root
 from harness.spec.digest import hexadecimal
+
+GOLDEN = "determinism_test"
+"""What a rehearsal trains if nothing else is asked for."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +40,19 @@ def lock(
     ] = None,
     upgrade_all: Annotated[bool, typer.Option("--upgrade-all", help="Keep nothing: resolve everything anew.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and write nothing.")] = False,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="With --dry-run: also build and run it, and say what becomes of numbers.")
+    ] = False,
+    experiment: Annotated[
+        str | None,
+        typer.Option(help="With --drift: what is trained with and without the upgrade.", show_default=GOLDEN),
+    ] = None,
+    probe_only: Annotated[bool, typer.Option("--probe-only", help="With --drift: train nothing.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="With --drift: the experiment in its quick form.")] = False,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="NAME[=FILE]", help="With --drift: as `harness drift` has it; several times."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> int:
     """Resolve what the specs ask for into exact versions with digests, under lockfiles/.
@@ -53,12 +70,26 @@ def lock(
 
       harness lock cpu --upgrade-all --dry-run                    what is new
 
+      harness lock cpu --upgrade numpy==2.4.5 --dry-run --drift   a rehearsal: would numbers change with it?
+
       harness lock --check          offline, in a moment: for CI
 
-    Exit codes: 0 done, or every lock matches; 1 a lock is outdated; 2 trouble; 4 a lock was damaged.
+    Exit codes: 0 done, or every lock matches; 1 a lock is outdated; 2 trouble; 4 a lock was damaged. With --drift:
+    0 the environment alone would change; 1 numbers would; 3 that could not be tested.
     """
     root = find_root(Path.cwd())
     upgrades = parse_upgrades(upgrade or (), everything=upgrade_all)
+    if drift:
+        if only_check or not dry_run:
+            raise UsageError("--drift is for what would be: it goes with --dry-run", hint="Add --dry-run.")
+        if probe_only and (experiment or quick):
+            raise UsageError("--probe-only trains nothing", hint="Leave --experiment and --quick out.")
+        wanted = None if probe_only else experiment or GOLDEN
+        return _rehearse(root, name, upgrades, wanted, quick=quick, formats=formats or (), as_json=as_json)
+    if formats or quick or experiment or probe_only:
+        raise UsageError(
+            "--experiment, --quick, --probe-only and --format are about --drift", hint="Add --dry-run --drift."
+        )
     if only_check:
         if dry_run or upgrades != Upgrades():
             raise UsageError("--check changes nothing that could be tried or upgraded", hint="Leave the others out.")
@@ -93,19 +124,49 @@ def _lock(root: Path, name: str | None, upgrades: Upgrades, *, dry_run: bool) ->
             return Answer(dry_run=True, written=written, changes=tried.locking.changes, replaced=tried.replaced)
 
 
+def _rehearse(
+    root: Path,
+    name: str | None,
+    upgrades: Upgrades,
+    experiment: str | None,
+    *,
+    quick: bool,
+    formats: Sequence[str],
+    as_json: bool,
+) -> int:
+    from harness.release.formats.registry import parse_outputs, write_outputs
+    from harness.release.rehearsal import RehearsalRequest, rehearse
+    from harness.release.site import Site
+
+    outputs = parse_outputs([*formats, *(["json"] if as_json else [])])
+    request = RehearsalRequest(image=name, upgrades=upgrades, experiment=experiment, quick=quick)
+    with ConsoleProgress() as progress:
+        rehearsed = rehearse(request, Site(root=root, store=open_store(), progress=progress))
+    answer = Answer(dry_run=True, written=(), changes=rehearsed.changes, replaced=rehearsed.replaced)
+    _show_changes(answer, stderr)
+    width = stdout.width if stdout.is_terminal else None
+    write_outputs(rehearsed.report, outputs, stdout.file.write, terminal_width=width)
+    stderr.print("A rehearsal: nothing was written in the checkout.", markup=False, highlight=False)
+    return rehearsed.report.exit_code
+
+
 def _show(answer: Answer, *, as_json: bool) -> None:
     if as_json:
         stdout.file.write(msgspec.json.encode(answer).decode() + "\n")
         return
-    for pin in answer.replaced:
-        said = f"docker/{pin.image}.yaml asks for {pin.before}: tried with {pin.after}"
-        stdout.print(said, markup=False, highlight=False)
-    if answer.changes:
-        stdout.print(_table(answer.changes))
+    _show_changes(answer, stdout)
     for path in answer.written:
         stdout.print(f"{'would write' if answer.dry_run else 'wrote'} {path}", markup=False, highlight=False)
     if not answer.written:
         stdout.print("Every lock would stay as it is." if answer.dry_run else "Every lock is as it was.")
+
+
+def _show_changes(answer: Answer, console: Console) -> None:
+    for pin in answer.replaced:
+        said = f"docker/{pin.image}.yaml asks for {pin.before}: tried with {pin.after}"
+        console.print(said, markup=False, highlight=False)
+    if answer.changes:
+        console.print(_table(answer.changes))
 
 
 def _table(changes: Sequence[LockChange]) -> Table:

@@ -12,7 +12,7 @@ from harness.release.golden import golden_of, run_golden
 from harness.release.observe import observe
 from harness.release.site import Site
 from harness.release.state import EnvironmentState
-from harness.runs.git import git_state
+from harness.runs.git import GitState, git_state
 from harness.runs.inputs import code_mount
 from harness.runs.opening import environment
 from harness.spec.names import check_names
@@ -38,17 +38,19 @@ def create_baseline(
     """The baseline of the checkout as it is now, and where it lies (or would, without `write`).
 
     Raises:
-        UsageError: a name makes no sense or is given twice, or the release has another baseline already.
+        UsageError: a name makes no sense or is given twice, the release has another baseline already, or files changed
+            meanwhile.
         PrerequisiteError: an environment cannot be surveyed here.
         HarnessError: a golden run could not be made.
     """
     path = baseline_path(site, release)
     check_new(release, site)
-    requests = _checked(golden, site)
+    requests = checked_golden(golden, site)
     if not environments:
         raise UsageError("A baseline needs at least one environment", hint="Name it: --environment cpu.")
     for name in check_names(environments, "environment"):
         environment(name, site.root)
+    code, git = code_mount(site.store).digest, git_state(site.root, site.results)
     states: list[EnvironmentState] = []
     runs: list[Golden] = []
     with site.progress.task(f"Baseline {release}", total=len(environments) * (1 + len(requests))) as task:
@@ -60,18 +62,27 @@ def create_baseline(
                 run = run_golden(name, request.experiment, request.quick, site)
                 runs.append(golden_of(run, name, request.experiment, request.quick))
                 task.advance()
-    git = git_state(site.root)
+    if (code, git) != (code_mount(site.store).digest, git_state(site.root, site.results)):
+        raise UsageError(
+            "The checkout changed while its baseline was made", hint="Make it again, and leave the files alone."
+        )
     baseline = sealed(
         release=release,
         project=site.project,
         architecture=platform.machine(),
         commit=git.commit,
-        dirty=git.dirty,
-        code=code_mount(site.store).digest,
+        dirty=_dirty(git, path),
+        code=code,
         environments=states,
         golden=runs,
     )
     return baseline, write_baseline(baseline, site, replace=replace) if write else path
+
+
+def _dirty(git: GitState, path: Path) -> bool | None:
+    """Whether anything but the baseline itself keeps the tree from being its commit: made again, it is there."""
+    own = "/" + "/".join(path.absolute().parts[-3:])
+    return None if git.dirty is None else any(not f"/{name}".endswith(own) for name in git.files)
 
 
 def _surveyed(name: str, site: Site) -> EnvironmentState:
@@ -84,7 +95,7 @@ def _surveyed(name: str, site: Site) -> EnvironmentState:
     return state
 
 
-def _checked(golden: Sequence[GoldenRequest], site: Site) -> tuple[GoldenRequest, ...]:
+def checked_golden(golden: Sequence[GoldenRequest], site: Site) -> tuple[GoldenRequest, ...]:
     """The golden runs, each experiment there and, where it is a path, below the checkout."""
     requests = tuple(GoldenRequest(_below(request.experiment, site.root), request.quick) for request in golden)
     for request in requests:

@@ -84,7 +84,7 @@ def sealed(
     environments: Sequence[EnvironmentState],
     golden: Sequence[Golden],
 ) -> Baseline:
-    """A baseline with its digest, goldens in the order of their names.
+    """A baseline with its digest; environments and golden runs in the order of their names.
 
     Raises:
         UsageError: `release` cannot be the name of a file.
@@ -97,7 +97,7 @@ def sealed(
         commit=commit,
         dirty=dirty,
         code=code,
-        environments={state.name: state for state in environments},
+        environments={state.name: state for state in sorted(environments, key=lambda state: state.name)},
         golden=tuple(sorted(golden, key=lambda run: (run.environment, run.experiment, run.quick))),
         digest=Digest(f"sha256:{'0' * 64}"),
     )

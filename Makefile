@@ -4,13 +4,15 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXPERIMENT ?= determinism_test
 IMAGE ?= cpu
 RUNS ?= 1
+RELEASE ?=
+BASELINE ?=
 ARGS ?=
 
 HARNESS = .venv/bin/harness
 INSIDE = build/inside
 
 .DELETE_ON_ERROR:
-.PHONY: help deterministic-run test lint types imports test-outside test-inside engine bench clean
+.PHONY: help deterministic-run test lint types imports test-outside test-inside engine release-check bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -42,6 +44,10 @@ test-inside: .venv/.ready-dev $(INSIDE)/.ready
 
 engine: .venv/.ready
 	docker/ensure-engine.sh
+
+release-check: .venv/.ready engine ## Check a release and write the page that its manager signs (RELEASE=v1.3, BASELINE=v1.2, ARGS=--first)
+	@test -n "$(RELEASE)" || { echo "make: name the release: make release-check RELEASE=v1.3" >&2; exit 2; }
+	$(HARNESS) release-check --release "$(RELEASE)" $(if $(BASELINE),--baseline "$(BASELINE)") $(ARGS)
 
 bench: .venv/.ready-dev engine ## Print the README's figures, as ratios
 	.venv/bin/python -m benchmarks

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 import typer.core
 
-from harness.cli import baseline, build, clean, compare, dataset, drift, execute, image, lock, matrix, run
+from harness.cli import baseline, build, clean, compare, dataset, drift, execute, image, lock, matrix, release, run
 from harness.cli.console import stderr
 from harness.engines.signals import terminable
 from harness.errors import ExitCode, HarnessError
@@ -50,6 +50,7 @@ app.add_typer(image.app, name="image")
 app.add_typer(baseline.app, name="baseline")
 app.command("drift")(drift.drift)
 app.command("matrix")(matrix.matrix)
+app.command("release-check")(release.release_check)
 app.command("host-environment")(run.host_environment)
 app.command("dataset")(dataset.dataset)
 app.command("clean")(clean.clean)

@@ -9,8 +9,8 @@ from xml.etree.ElementTree import Element, SubElement
 
 import msgspec
 
+from harness.release.formats.sentences import advice, verdict
 from harness.release.formats.text import visible
-from harness.release.formats.view import advice, verdict
 from harness.release.report import NUMBERS, Answer, Change, DriftReport, EnvironmentDrift, GoldenCell, WaiverState
 from harness.release.waivers import needs_waiver
 

@@ -12,8 +12,8 @@ import msgspec
 
 from harness.record.hashing import signature
 from harness.record.jsonfile import pretty_json
+from harness.release.formats.sentences import FAILING_WAIVERS, advice, verdict
 from harness.release.formats.text import visible
-from harness.release.formats.view import FAILING_WAIVERS, advice, verdict
 from harness.release.report import (
     Answer,
     Change,

@@ -3,10 +3,21 @@
 Everything here is text that `formats.text` made fit to be shown; each format only has to escape its own syntax.
 """
 
+from collections import Counter
+
 import msgspec
 
 from harness.release.formats.changes import Together, fold
 from harness.release.formats.golden import CellView, cell_view
+from harness.release.formats.sentences import (
+    FAILING_WAIVERS,
+    advice,
+    environment_sentence,
+    expired_sentence,
+    golden_sentence,
+    numbers_sentence,
+    verdict,
+)
 from harness.release.formats.text import count, listed, shown
 from harness.release.report import (
     NUMBERS,
@@ -17,11 +28,8 @@ from harness.release.report import (
     Layer,
     NotTested,
     Severity,
-    WaiverState,
 )
 from harness.release.waivers import needs_waiver
-
-FAILING_WAIVERS = frozenset({WaiverState.EXPIRED, WaiverState.UNMATCHED})
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -127,51 +135,10 @@ def view(report: DriftReport) -> View:
     )
 
 
-def verdict(report: DriftReport) -> str:
-    """The check in one line."""
-    names = listed([shown(drift.name) for drift in report.environments if _fails(drift)])
-    broken = sum(waiver.state in FAILING_WAIVERS for waiver in report.waivers)
-    broken_waivers = f"{count(broken, 'waiver')} {'does' if broken == 1 else 'do'} not hold"
-    match report.exit_code:
-        case 0:
-            return "No drift."
-        case 1 if names and broken:
-            return f"Drift in {names}, and {broken_waivers}."
-        case 1 if broken:
-            return f"No drift that is not waived, but {broken_waivers}."
-        case 1:
-            return f"Drift in {names}." if names else "Drift."
-        case 3:
-            return "No drift found, but not all was tested: this is not a pass."
-        case 4:
-            return "Something is not what its digest says, or a control failed: nothing here can be relied on."
-        case code:
-            return f"The check could not be finished (code {code})."
-
-
-def advice(report: DriftReport) -> str:
-    """What to do next, in one sentence."""
-    match report.exit_code:
-        case 0:
-            return "Nothing to do."
-        case 1 if any(_fails(drift) for drift in report.environments):
-            return "Undo each change that fails, waive it with a reason, or release a new baseline: see docs/drift.md."
-        case 1:
-            return "Renew or remove the waivers that do not hold: see docs/drift.md."
-        case 3:
-            return "Test what was not tested, on a machine that can, and check again: see docs/drift.md."
-        case _:
-            return "Find out what was altered before anything is released: see docs/drift.md."
-
-
-def _fails(drift: EnvironmentDrift) -> bool:
-    unexplained = drift.numbers is Answer.CHANGED and not any(change.layer in NUMBERS for change in drift.changes)
-    return unexplained or any(needs_waiver(change) for change in drift.changes)
-
-
 def _environment(drift: EnvironmentDrift) -> EnvironmentView:
     folded = fold(drift.changes)
     paths = {cell.path for cell in drift.golden}
+    kernels = frozenset(change.path for change in drift.changes if change.layer is Layer.PROBE)
     layers = []
     for layer in Layer:
         together = [
@@ -179,22 +146,26 @@ def _environment(drift: EnvironmentDrift) -> EnvironmentView:
             for item in folded.roots
             if item.root.layer is layer and not (layer is Layer.GOLDEN and item.root.path in paths)
         ]
-        rows = _probe_rows(together, drift.probed) if layer is Layer.PROBE else tuple(_row(item) for item in together)
+        rows = (
+            _probe_rows(together, drift.probed)
+            if layer is Layer.PROBE
+            else tuple(_row(item, kernels) for item in together)
+        )
         if rows:
             layers.append(LayerView(layer.value, rows))
     golden = {change.path: change for change in drift.changes if change.layer is Layer.GOLDEN}
     return EnvironmentView(
         name=shown(drift.name),
         candidate=shown(drift.candidate),
-        environment=Reply(drift.environment.value, _environment_sentence(drift)),
-        numbers=Reply(drift.numbers.value, _numbers_sentence(drift)),
+        environment=Reply(drift.environment.value, environment_sentence(drift)),
+        numbers=Reply(drift.numbers.value, numbers_sentence(drift)),
         tested=_tested(drift.not_tested),
         not_tested=tuple((shown(item.what), shown(item.reason)) for item in drift.not_tested),
         layers=tuple(layers),
         together=listed([shown(change.name) for change in folded.shared], 40),
         cells=tuple(cell_view(cell, golden.get(cell.path)) for cell in drift.golden),
-        golden=_golden_sentence(drift),
-        expired=_expired_sentence(drift),
+        golden=golden_sentence(drift),
+        expired=expired_sentence(drift),
         expired_groups=tuple(
             (shown(group.golden), shown(group.group), listed([shown(run) for run in group.stored_runs], 20))
             for group in drift.expired
@@ -203,57 +174,11 @@ def _environment(drift: EnvironmentDrift) -> EnvironmentView:
     )
 
 
-def _environment_sentence(drift: EnvironmentDrift) -> str:
-    match drift.environment:
-        case Answer.UNCHANGED:
-            return "The environment did not change."
-        case Answer.NOT_TESTED:
-            return "Whether the environment changed was not tested."
-    changes = [change for change in drift.changes if change.layer not in NUMBERS and not change.follows_from]
-    failing = sum(needs_waiver(change) for change in changes)
-    waived = sum(change.waived_by is not None for change in changes)
-    found = f"The environment changed: {count(len(changes), 'change')}, {failing:,} failing"
-    return f"{found}, {waived:,} waived." if waived else f"{found}."
-
-
-def _numbers_sentence(drift: EnvironmentDrift) -> str:
-    by = " and ".join(shown(test) for test in drift.tested_by)
-    match drift.numbers:
-        case Answer.UNCHANGED:
-            return f"The numbers did not change (tested by {by})." if by else "The numbers did not change."
-        case Answer.NOT_TESTED:
-            return "Whether the numbers changed was not tested."
-    kernels = sum(change.layer is Layer.PROBE for change in drift.changes)
-    cells = sum(cell.answer is Answer.CHANGED for cell in drift.golden)
-    found = [count(kernels, "probe kernel")] if kernels else []
-    if drift.golden:
-        found.append(f"{cells:,} of {count(len(drift.golden), 'golden cell')}")
-    return f"The numbers changed: {' and '.join(found) or 'see below'}."
-
-
 def _tested(not_tested: tuple[NotTested, ...]) -> Reply:
     if not not_tested:
         return Reply("nothing", "Nothing was left untested.")
     what = listed([shown(item.what) for item in not_tested], 4)
     return Reply(Answer.NOT_TESTED.value, f"Not tested: {what}.")
-
-
-def _golden_sentence(drift: EnvironmentDrift) -> str:
-    if not drift.golden:
-        return ""
-    found = [cell.answer for cell in drift.golden]
-    counts = ", ".join(f"{found.count(answer):,} {answer.value}" for answer in Answer if answer in found)
-    return f"{count(len(found), 'golden cell')}: {counts}."
-
-
-def _expired_sentence(drift: EnvironmentDrift) -> str:
-    if not drift.expired:
-        return ""
-    runs = {run for group in drift.expired for run in group.stored_runs}
-    return (
-        f"{count(len(drift.expired), 'comparison group')} of the baseline expired: {count(len(runs), 'stored run')}"
-        " cannot be compared with what runs from now on."
-    )
 
 
 def _numbers(change: Change) -> str:
@@ -279,14 +204,14 @@ def _causes(change: Change) -> str:
     return listed([shown(name) for name in change.follows_from], 3)
 
 
-def _row(item: Together) -> RowView:
+def _row(item: Together, kernels: frozenset[str]) -> RowView:
     change = item.root
     place = change.location
     details = []
     if change.layer in NUMBERS:
         details += [f"because of {_causes(change)}"] if change.follows_from else []
     elif change.evidence:
-        details.append(f"moved {listed([shown(name) for name in change.evidence], 6)}")
+        details.append(f"changed with it: {_evidence(change, kernels)}")
     if change.expires:
         details.append(f"ends {count(len(change.expires), 'comparison group')}")
     return RowView(
@@ -303,6 +228,13 @@ def _row(item: Together) -> RowView:
         with_it=listed([shown(consequence.name) for consequence in item.consequences], 20),
         where="" if place is None else shown(place.file) + (f":{place.line}" if place.line else ""),
     )
+
+
+def _evidence(change: Change, kernels: frozenset[str]) -> str:
+    """The numbers that moved: kernels counted by library, golden cells by name."""
+    libraries = Counter(name.partition("/")[0] for name in change.evidence if name in kernels)
+    found = [f"{count(amount, 'kernel')} of {shown(library)}" for library, amount in libraries.items()]
+    return listed(found + [shown(name) for name in change.evidence if name not in kernels], 6)
 
 
 def _probe_rows(items: list[Together], probed: dict[str, int]) -> tuple[RowView, ...]:

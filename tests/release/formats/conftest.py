@@ -172,6 +172,21 @@ def untested(sample: DriftReport) -> DriftReport:
 
 
 @pytest.fixture
+def waived(sample: DriftReport) -> DriftReport:
+    """Somebody answers for the environment, and nobody for the numbers that moved with it."""
+    drift = sample.environments[0]
+    changes = tuple(
+        msgspec.structs.replace(change, follows_from=("wheel numpy",))
+        if change.layer in (Layer.PROBE, Layer.GOLDEN)
+        else msgspec.structs.replace(change, waived_by="upgrade")
+        for change in drift.changes
+    )
+    return msgspec.structs.replace(
+        sample, environments=(msgspec.structs.replace(drift, changes=changes),), waivers=sample.waivers[:1]
+    )
+
+
+@pytest.fixture
 def hostile(sample: DriftReport) -> DriftReport:
     """The sample with `HOSTILE` in its every text."""
     found: DriftReport = poisoned(sample, HOSTILE)

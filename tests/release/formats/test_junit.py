@@ -127,3 +127,10 @@ def test_hostile_texts_are_xml_that_can_be_read(hostile: DriftReport, sample: Dr
     text = JunitFormat().render(hostile)
     assert "<script" not in text
     assert not {"\0", "\x1b", "\r", "\u202e"} & set(text)
+
+
+def test_a_number_that_moved_fails_though_its_cause_is_waived(waived: DriftReport, read) -> None:
+    cases = read(waived)["cpu"]
+    assert outcome(cases["environment"]) == "passed"
+    assert outcome(cases["numbers"]) == "failure"
+    assert outcome(cases["golden golden.yaml fwd_ret_5d"]) == "failure"

@@ -15,8 +15,8 @@ from harness.record.verdicts import Verdict
 from harness.release.baseline import Baseline, Golden, sealed, write_baseline
 from harness.release.create import GoldenRequest, create_baseline
 from harness.release.drift import DriftRequest, check_drift
+from harness.release.formats.sentences import verdict
 from harness.release.formats.text import count, listed
-from harness.release.formats.view import verdict
 from harness.release.golden import golden_of, run_golden
 from harness.release.observe import obstacle, sources
 from harness.release.report import DriftReport

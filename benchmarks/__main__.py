@@ -15,14 +15,15 @@ from rich.console import Console
 from benchmarks.figures import Result
 from benchmarks.image import image_figures
 from benchmarks.overhead import overhead_figures
+from benchmarks.release import release_figures
 from benchmarks.table import table
 from benchmarks.training import memory_figures, training_figures
 from harness.errors import HarnessError
 from harness.record.files import write_atomically
 from harness.record.jsonfile import pretty_json
 
-NAMES = ("image", "training", "overhead", "memory")
-_DEFAULT = ("image", "overhead", "training")  # training measures memory on the way
+NAMES = ("image", "training", "overhead", "memory", "release")
+_DEFAULT = ("image", "overhead", "training", "release")  # training measures memory on the way
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +73,8 @@ def _measure(name: str, runs: int, *, note: Callable[[str], None], quick: bool) 
             return image_figures(max(runs, 2), note)  # one image alone cannot differ
         case "overhead":
             return overhead_figures(runs, note)
+        case "release":
+            return release_figures(runs, note)
         case "memory":
             return memory_figures(note, quick=quick)
         case _:

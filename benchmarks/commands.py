@@ -12,9 +12,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(
-    command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, accept: Sequence[int] = (0,)
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    accept: Sequence[int] = (0,),
+    cwd: Path = ROOT,
 ) -> str:
-    """Run a program in the checkout to its end; what it printed on stdout.
+    """Run a program to its end, by default in the checkout; what it printed on stdout.
 
     Raises:
         ToolError: it ended with another exit code than those to accept.
@@ -22,7 +26,7 @@ def run(
     words = [str(word) for word in command]
     done = subprocess.run(
         words,
-        cwd=ROOT,
+        cwd=cwd,
         env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -35,6 +39,11 @@ def run(
     return done.stdout
 
 
-def harness(*arguments: str | Path, environment: Mapping[str, str] | None = None, accept: Sequence[int] = (0,)) -> str:
+def harness(
+    *arguments: str | Path,
+    environment: Mapping[str, str] | None = None,
+    accept: Sequence[int] = (0,),
+    cwd: Path = ROOT,
+) -> str:
     """Run one of the harness's own commands, as a user does."""
-    return run([sys.executable, "-m", "harness", *arguments], environment=environment, accept=accept)
+    return run([sys.executable, "-m", "harness", *arguments], environment=environment, accept=accept, cwd=cwd)

@@ -71,7 +71,7 @@ def environment_signature(captured: Captured, image: ImageReference | None, prof
     thread counts, because `threads_per_fit` enters the group of the families whose bits depend on it. Where threads are
     free, `settings` holds how many there were.
     """
-    return signature(covered_parts(captured, image and image.manifest, profile))
+    return signature(covered_parts(captured, None if image is None else image.manifest, profile))
 
 
 def covered_parts(captured: Captured, manifest: Digest | None, profile: Profile) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _shown(entry: Entry, facts: list[str], details: list[str] | None = None) -> 
     """A value and what is said beside it: `2.4.6, wheel sha256:…`."""
     beside = [(name, entry.facts.get(name)) for name in facts]
     beside += [(name, entry.details.get(name)) for name in details or ()]
-    return ", ".join([entry.value, *(f"no {name}" if value is None else f"{name} {value}" for name, value in beside)])
+    return ", ".join([entry.value, *(f"{name} {value}" for name, value in beside if value is not None)])
 
 
 def _kind(before: Entry, after: Entry, facts: list[str]) -> Kind:

@@ -1,6 +1,7 @@
 """Rules: how bad a change is and which numbers it can move, from data files that users can edit."""
 
 import fnmatch
+import functools
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
@@ -78,6 +79,7 @@ def load_rules(baselines: Path, path: Path | None = None) -> Rules:
     return Rules((*project, *default_rules()))
 
 
+@functools.cache
 def default_rules() -> tuple[Rule, ...]:
     """The rules that come with the harness (`harness/configs/drift.yaml`)."""
     with resources.as_file(resources.files("harness").joinpath("configs", DEFAULTS)) as path:

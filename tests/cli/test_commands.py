@@ -10,6 +10,7 @@ import pytest
 from harness.cli import main as command
 from harness.cli.options import split
 from harness.errors import ExitCode, HarnessError, IntegrityError, UsageError
+from harness.release.formats.registry import FORMATS
 
 EXPERIMENT = """
 name: tiny
@@ -45,7 +46,7 @@ def harness(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
 @pytest.mark.parametrize(
     "path",
     ["", "run", "exec", "compare", "build", "lock", "image", "image ls", "image show", "image export", "clean",
-     "dataset", "host-environment", "release-check"],
+     "dataset", "host-environment", "release-check", "drift"],
 )  # fmt: skip
 def test_every_command_explains_itself(harness: Harness, path: str) -> None:
     code, out, error = harness(*path.split(), "--help")
@@ -173,6 +174,60 @@ def test_runs_that_are_not_there_are_named(harness: Harness) -> None:
     code, _, error = harness("compare", "a", "b")
     assert code == 2
     assert "There is no run 'a'" in error
+
+
+def project(*baselines: str) -> Path:
+    """A checkout in the working folder, with files that only look like baselines."""
+    folder = Path("lockfiles/baselines")
+    folder.mkdir(parents=True)
+    Path("docker").mkdir()
+    for name in baselines:
+        (folder / name).write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), "There is no baseline"),
+        (("--baseline", "v1"), "There is no baseline"),
+        (("--baseline", "nowhere/v1.json"), "nowhere/v1.json"),
+        (("--format", "jsn"), "Did you mean json?"),
+        (("--format", "json", "--format", "table"), "cannot both go to stdout"),
+        (("--json", "--format", "markdown"), "cannot both go to stdout"),
+        (("--format", "json=", "--format", "table"), "names no file"),
+        (("--draft-waivers", "docker"), "is there already"),
+        (("--draft-waivers", "no/such/folder.yaml"), "There is no folder no/such"),
+        (("--golden", "yes"), "yes"),
+    ],
+)
+def test_a_drift_check_that_cannot_be_made_is_one_sentence(
+    harness: Harness, arguments: tuple[str, ...], named: str
+) -> None:
+    project()
+    code, out, error = harness("drift", *arguments)
+    assert (code, out) == (2, "")
+    assert error.startswith("harness: ")
+    assert named in error
+
+
+def test_baselines_that_are_none_or_of_one_name_are_refused(harness: Harness) -> None:
+    folder = project("v1.json")
+    code, out, error = harness("drift")
+    assert (code, out) == (4, "")
+    assert "v1.json" in error
+    (folder / "V1.json").write_text("{}")
+    code, out, error = harness("drift")
+    assert (code, out) == (2, "")
+    assert "two baselines of the same release" in error
+
+
+def test_the_drift_check_names_its_formats_and_exit_codes(harness: Harness) -> None:
+    _, out, _ = harness("drift", "--help")
+    text = " ".join(out.replace("│", " ").split())
+    assert all(name in text for name in FORMATS)
+    for code in ExitCode:
+        assert f"{code.value} " in text.partition("Exit codes:")[2]
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

@@ -71,7 +71,7 @@ class RunFolder:
             PrerequisiteError: it cannot be written: read-only, disk full.
         """
         path = self.path / relative
-        if ".." in path.parts or not path.is_relative_to(self.path) or path == self.path:
+        if ".." in Path(relative).parts or not path.is_relative_to(self.path) or path == self.path:
             raise UsageError(f"{str(relative)!r} is no path inside a run")
         if any(parent.is_symlink() for parent in path.parents if parent.is_relative_to(self.path)):
             raise UsageError(f"{path} leads through a link, out of the run")

@@ -199,6 +199,15 @@ def test_a_name_that_is_unsafe_is_refused(results: Path, name: str) -> None:
     assert not results.exists()
 
 
+def test_results_may_lie_anywhere_even_above(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    with RunFolder.create(tmp_path / "here" / ".." / "RESULTS", "a") as folder:
+        folder.write("targets/x.json", b"{}")
+        folder.write("manifest.json", b"{}")
+        folder.publish()
+    assert (tmp_path / "RESULTS/runs/a/targets/x.json").read_bytes() == b"{}"
+
+
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/x", "", "."])
 def test_a_path_that_leads_out_of_the_run_is_refused(results: Path, path: str) -> None:
     with RunFolder.create(results, "a") as folder, pytest.raises(UsageError, match="no path inside"):

@@ -11,7 +11,7 @@ from rich.table import Table
 from harness.cli.console import ConsoleProgress, stderr, stdout
 from harness.cli.options import open_store
 from harness.cli.tables import short
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UsageError
 from harness.release.baseline import Baseline, baseline_names, find_baseline
 from harness.release.create import GoldenRequest, create_baseline
 from harness.release.restore import restore as restore_files
@@ -62,6 +62,8 @@ def create(
     Exit codes: 0 written, or there already with the same bytes; 2 trouble, or the release has another baseline;
     4 integrity failure.
     """
+    if no_golden and golden:
+        raise UsageError("--golden and --no-golden contradict each other", hint="Leave one of them out.")
     wanted = () if no_golden else tuple(GoldenRequest(name, quick) for name in golden or ["determinism_test"])
     with ConsoleProgress() as progress:
         baseline, path = create_baseline(
@@ -95,6 +97,9 @@ def list_(as_json: Json = False) -> int:
     baselines = [find_baseline(site, name) for name in baseline_names(site)]
     if as_json:
         _write_json([_summary(baseline) for baseline in baselines])
+        return ExitCode.OK
+    if not baselines:
+        stdout.print("There is none yet: `harness baseline create --release v1.0` makes one.", highlight=False)
         return ExitCode.OK
     table = Table()
     for column in ("Release", "Commit", "Environments", "Golden runs", "Digest"):

@@ -5,7 +5,7 @@ changes, asking again could only bring the same answer.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -262,6 +262,6 @@ def _keep(store: Store, key: Digest, survey: Survey, measured_at: str) -> None:
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, pretty_json(kept))
         # A new boot is a new key: what nothing asks for any more must not pile up.
-        oldest = sorted(path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)[:-_MOST_KEPT]
-        for file in oldest:
-            file.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # somebody else tidies up at this moment
+            for file in sorted(path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)[:-_MOST_KEPT]:
+                file.unlink()

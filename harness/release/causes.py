@@ -22,12 +22,18 @@ _ASSEMBLY = ("image builder", "spec python.exclude/*", "spec python.version", "s
 class Row(NamedTuple):
     """One line of the table: a consequence, what may be behind it, and of which kinds it then is (empty: any).
 
-    Changes go by their names; `*` stands for any text, `{x}` for one text that is the same on both sides.
+    Changes go by their names; `*` stands for any text, `{x}` for one text that is the same on both sides. With `facts`
+    it is a consequence only where just these facts differ.
     """
 
     consequence: str
     causes: tuple[str, ...]
     kinds: tuple[Kind, ...] = ()
+    facts: tuple[str, ...] = ()
+
+    def is_about(self, difference: Difference) -> bool:
+        """Whether a change of that kind may be its consequence."""
+        return (not self.kinds or difference.kind in self.kinds) and self.facts in ((), difference.facts)
 
 
 _CAME_OR_WENT = (Kind.ADDED, Kind.REMOVED)
@@ -49,6 +55,8 @@ ROWS: tuple[Row, ...] = (
     Row("kernel engine.kernel", ("kernel release",)),
     Row("kernel engine.api", ("kernel engine.version",)),
     *(Row(f"{layer} *", ("kernel engine",), _CAME_OR_WENT) for layer in ("image", "os-package", "lock", "spec")),
+    # What an image leaves out of a wheel is not installed; the wheel itself is the same.
+    Row("wheel *", ("spec python.exclude/*", "kernel engine"), (Kind.REBUILT,), ("files",)),
     # Locks follow from what they list.
     Row("lock debian.lock", ("os-package *", "lock debian.lock/*")),
     Row("lock debian.lock/inputs", ("spec debian.*",)),
@@ -126,7 +134,7 @@ def follows_from(found: Sequence[Difference], *, own_layers: Iterable[str] = ())
 def _direct(difference: Difference, names: Mapping[str, Difference], apart: set[str]) -> set[str]:
     causes: set[str] = set()
     for row in ROWS:
-        if row.kinds and difference.kind not in row.kinds:
+        if not row.is_about(difference):
             continue
         match = _pattern(row.consequence).fullmatch(difference.name)
         if match is None:

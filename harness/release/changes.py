@@ -13,13 +13,17 @@ _LOOSE = re.compile(r"(?:[A-Za-z]+ )?v?(\d[A-Za-z0-9.+~_-]*)")
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """A change before anybody judged it. `before` or `after` is null where it was added or removed."""
+    """A change before anybody judged it. `before` or `after` is null where it was added or removed.
+
+    `facts` are the names of the entry's facts that differ, where there is one on both sides.
+    """
 
     layer: Layer
     path: str
     kind: Kind
     before: str | None
     after: str | None
+    facts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -60,6 +64,7 @@ def _difference(layer: Layer, path: str, before: Entry | None, after: Entry | No
         kind=_kind(before, after, facts),
         before=_shown(before, facts, details),
         after=_shown(after, facts, details),
+        facts=tuple(facts),
     )
 
 

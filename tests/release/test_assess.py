@@ -299,6 +299,16 @@ def a_file_of_the_spec(raw: Raw) -> None:
 
 
 @plant(
+    "spec python.exclude/scipy/_lib/*", ADDED,
+    "wheel scipy", "spec digest", "image layers/wheel:scipy", *IMAGE,
+)  # fmt: skip
+def files_left_out_of_a_wheel(raw: Raw) -> None:
+    raw["sources"]["spec"]["python"]["exclude"].append("scipy/_lib/*")
+    flip(captured(raw)["libraries"]["scipy"], "digest")
+    rebuild(raw, "wheel:scipy", lock="spec")
+
+
+@plant(
     "spec python.requirements/numpy", CHANGED,
     "spec digest", "lock python.txt", "lock python.txt/inputs", expires_all=False,
 )  # fmt: skip
@@ -539,6 +549,15 @@ def test_a_golden_cell_without_an_answer_is_not_tested_and_said_once(state, real
         state(), state(), rules, goldens=[golden], golden_cells=[untested], golden_not_tested=[said]
     )  # fmt: skip
     assert found.not_tested == (said,)
+
+
+def test_a_wheel_that_was_itself_rebuilt_does_not_follow_from_files_left_out(state, rules):
+    def change(raw: Raw) -> None:
+        PLANTS["files_left_out_of_a_wheel"].change(raw)
+        wheel(raw, "scipy")
+
+    found = drift(state(), altered(state(), change), rules)
+    assert ("wheel scipy", REBUILT) in roots(found)
 
 
 def test_changes_come_in_the_order_of_layers_then_paths(state, rules):

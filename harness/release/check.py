@@ -90,6 +90,7 @@ class _Check:
         self.runs: tuple[GoldenRun, ...] = ()
         self.drift: DriftReport | None = None
         self.evidence: list[Evidence] = []
+        self.uncovered: list[str] = []
 
     def run(self) -> tuple[SignOff, Path]:
         names = ", ".join(self.environments)
@@ -108,6 +109,7 @@ class _Check:
         self.site.progress.note(f"Release check: {name}")
         started = time.monotonic()
         outcome = attempt(act)
+        self.uncovered += [f"{name}: {sentence}" for sentence in outcome.not_covered]
         self.steps.append(
             Step(
                 name=name,
@@ -200,15 +202,13 @@ class _Check:
                 f"Environment {name} of the baseline {self.before.release}: not part of this check." for name in gone
             ]
         else:
-            sentences.append("Drift: there is no earlier baseline.")
+            sentences.append("Drift: there is no earlier baseline, and so nothing that it could have drifted from.")
         sentences += [
             f"All of {golden.experiment}: its quick variant was run." for golden in self.goldens if golden.quick
         ]
         for drift in self.drift.environments if self.drift is not None else ():
             sentences += [f"{item.what} in {drift.name}: {item.reason}" for item in drift.not_tested]
-        sentences += [
-            f"{step.name}: {line}" for step in self.steps if step.state is StepState.NOT_DONE for line in step.seen
-        ]
+        sentences += self.uncovered
         sentences.append("Other machines: golden runs repeat to the bit on CPUs of this model.")
         sentences.append("Who made this page: it is not signed, and digests do not say who wrote them.")
         return list(dict.fromkeys(sentences))

@@ -1,5 +1,6 @@
 """The page that a release manager signs: what each step of a check looked at, what it saw, what is not covered."""
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -117,7 +118,8 @@ class SignOff(msgspec.Struct, frozen=True, kw_only=True):
     def verdict(self) -> str:
         """The check in one line."""
         if self.exit_code == 0:
-            return "Every step passed."
+            left = [step.name for step in self.steps if step.state is StepState.NOT_DONE]
+            return f"Passed. Not done: {', '.join(left)}." if left else "Every step passed."
         failed = [step.name for step in self.steps if step.exit_code != 0]
         return f"DO NOT RELEASE: {', '.join(failed)} (exit code {self.exit_code})."
 
@@ -131,14 +133,17 @@ class _Row(msgspec.Struct, frozen=True):
     seconds: str
 
 
+_PLAIN = re.compile(r"(?:[A-Za-z0-9 .,:;/()'%=+-]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9]))*")
+_WORD = re.compile(r"[A-Za-z0-9_.:/@=+-]+")
+_LINK = re.compile(r"://|www\.", re.IGNORECASE)
 _MARKS = {StepState.PASSED: "✔", StepState.FAILED: "✘", StepState.NOT_DONE: "·"}
 
 
 def markdown(page: SignOff) -> str:
     """The page as Markdown."""
     templates = Environment(loader=_LOADER, autoescape=False, undefined=StrictUndefined, trim_blocks=True)  # noqa: S701
-    templates.filters |= {"prose": prose, "code": code}
-    return templates.get_template("sign-off.md.j2").render(**_parts(page))
+    templates.filters |= {"prose": _prose, "code": _code}
+    return templates.get_template("sign-off.md.j2").render(**_parts(page)) + "\n"
 
 
 def html(page: SignOff) -> str:
@@ -159,7 +164,17 @@ def _parts(page: SignOff) -> dict[str, object]:
         "short": _short,
         "count": count,
         "shown": shown,
+        "seen_from": lambda name: shown(name.lower().replace("_", " ")),
     }
+
+
+def _prose(text: str) -> str:
+    """Text as Markdown; what no reader of Markdown takes for syntax stays as it is, because the page is printed too."""
+    return text if _PLAIN.fullmatch(text) and not _LINK.search(text) else prose(text)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if _WORD.fullmatch(text) else code(text)
 
 
 def _row(step: Step) -> _Row:

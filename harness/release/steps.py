@@ -8,7 +8,7 @@ from harness.errors import ExitCode, HarnessError, UsageError, worst
 from harness.images.build import build
 from harness.locking.check import check
 from harness.locking.imagelock import ImageLock
-from harness.record.archive import LoadedRun
+from harness.record.archive import LoadedRun, find_runs
 from harness.record.compare import compare_loaded
 from harness.record.hashing import digest_of_file
 from harness.record.verdicts import Verdict
@@ -29,11 +29,15 @@ SBOM = "*.cdx.json"
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a step ended: `seen` are sentences for people, `exit_code` is what it calls for."""
+    """How a step ended: `seen` are sentences for people, `exit_code` is what it calls for.
+
+    `not_covered` are those of the sentences that say what was not looked at.
+    """
 
     state: StepState
     seen: tuple[str, ...]
     exit_code: ExitCode = ExitCode.OK
+    not_covered: tuple[str, ...] = ()
 
 
 class GoldenRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,11 +92,11 @@ def repeat_golden(
     site: Site, environments: Sequence[str], requests: Sequence[GoldenRequest]
 ) -> tuple[Outcome, tuple[GoldenRun, ...]]:
     """Run every golden experiment in every environment until it was repeated: against earlier runs, or once more."""
-    seen, codes, runs = [], [], []
+    seen, codes, runs, untested = [], [], [], []
     for name in environments:
         known = environment(name, site.root)
         if (reason := obstacle(known, sources(site.root, known.image), site.root)) is not None:
-            seen.append(f"{name}: not tested: {reason}")
+            untested.append(f"{name}: not tested: {reason}")
             codes.append(ExitCode.INCOMPARABLE)
             continue
         for request in requests:
@@ -107,9 +111,7 @@ def repeat_golden(
             runs.append(run)
             codes.append(golden_code(run.line))
             seen.append(f"{what}: {count(len(run.line.cells), 'cell')}, {run.line.summary}")
-    if not seen:
-        return Outcome(StepState.NOT_DONE, ("no golden run was asked for",), ExitCode.INCOMPARABLE), ()
-    return _outcome(seen, codes), tuple(runs)
+    return _outcome([*seen, *untested], codes, untested), tuple(runs)
 
 
 def measure_drift(
@@ -132,8 +134,8 @@ def measure_drift(
     request = DriftRequest(baseline=baseline or before.release, candidates=candidates, golden=True, fresh=True)
     report = check_drift(request, site)
     seen = [verdict(report)]
-    seen += [f"{new} is new: the baseline does not hold it" for new in environments if new not in candidates]
-    return _outcome(seen, [ExitCode(report.exit_code)]), report
+    new = [f"{name} is new: the baseline does not hold it" for name in environments if name not in candidates]
+    return _outcome([*seen, *new], [ExitCode(report.exit_code)], new), report
 
 
 def find_sboms(site: Site, environments: Sequence[str]) -> tuple[Outcome, tuple[Evidence, ...]]:
@@ -144,12 +146,14 @@ def find_sboms(site: Site, environments: Sequence[str]) -> tuple[Outcome, tuple[
         for path in sorted((site.root / "lockfiles" / name).glob(SBOM))
     ]
     if not found:
-        return Outcome(StepState.NOT_DONE, ("no SBOM is made yet, so there is none to check",)), ()
+        none = ("no SBOM is made yet, so there is none to check",)
+        return Outcome(StepState.NOT_DONE, none, not_covered=none), ()
     without = [
         name for name in images_of(site, environments) if not any(item.what.endswith(f" {name}") for item in found)
     ]
-    seen = [f"{item.where} {item.digest}" for item in found] + [f"{name} has none" for name in without]
-    return Outcome(StepState.PASSED, tuple(seen)), tuple(found)
+    absent = tuple(f"{name} has none" for name in without)
+    seen = (*(f"{item.where} {item.digest}" for item in found), *absent)
+    return Outcome(StepState.PASSED, seen, not_covered=absent), tuple(found)
 
 
 def keep_baseline(
@@ -220,10 +224,10 @@ def attempt(act: Callable[[], Outcome]) -> Outcome:
         return Outcome(StepState.FAILED, (f"{error.strerror or error}{place}",), ExitCode.USAGE)
 
 
-def _outcome(seen: Sequence[str], codes: Sequence[ExitCode]) -> Outcome:
+def _outcome(seen: Sequence[str], codes: Sequence[ExitCode], not_covered: Sequence[str] = ()) -> Outcome:
     code = worst(codes)
     state = {ExitCode.OK: StepState.PASSED, ExitCode.INCOMPARABLE: StepState.NOT_DONE}.get(code, StepState.FAILED)
-    return Outcome(state, tuple(seen), code)
+    return Outcome(state, tuple(seen), code, tuple(not_covered))
 
 
 def _repeated(name: str, request: GoldenRequest, site: Site) -> GoldenRun:
@@ -231,13 +235,14 @@ def _repeated(name: str, request: GoldenRequest, site: Site) -> GoldenRun:
     run = run_golden(name, request.experiment, request.quick, site)
     verdicts = {(each.target, each.view, each.symbol or "", each.family): each for each in run.manifest.verdicts}
     said = {key: (each.verdict, each.reasons) for key, each in verdicts.items()}
-    against = {each.against for each in verdicts.values() if each.against}
+    names = {stored.label.run_id: stored.label.run_name for stored in find_runs(site.results)}
+    against = {names.get(each.against, each.against) for each in verdicts.values() if each.against}
     runs = [run]
     if Verdict.UNVERIFIED in {verdict for verdict, _ in said.values()}:
         site.progress.note(f"Golden run of {request.experiment} in {name} once more: nothing to compare it with yet")
         again = run_golden(name, request.experiment, request.quick, site)
         runs.append(again)
-        against.add(again.label.run_id)
+        against.add(again.label.run_name)
         for cell in compare_loaded(run, again).cells:
             key = (cell.target, cell.view, cell.symbol or "", cell.family)
             if key not in said or said[key][0] is Verdict.UNVERIFIED:

@@ -45,7 +45,7 @@ def lock(
     ] = False,
     experiment: Annotated[
         str | None,
-        typer.Option(help="With --drift: what is trained with and without the upgrade.", show_default=GOLDEN),
+        typer.Option(help="With --drift: what is trained, with the upgrade and without.", show_default=GOLDEN),
     ] = None,
     probe_only: Annotated[bool, typer.Option("--probe-only", help="With --drift: train nothing.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="With --drift: the experiment in its quick form.")] = False,

@@ -1,0 +1,72 @@
+"""`harness lock` as people call it, in a checkout of the test's own; no index and no mirror is asked."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main as command
+
+ROOT = Path(__file__).parents[2]
+
+Lock = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def lock(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Lock:
+    for folder in ("docker", "lockfiles/cpu", "lockfiles/cpu-prev"):
+        shutil.copytree(ROOT / folder, tmp_path / "checkout" / folder)
+    monkeypatch.chdir(tmp_path / "checkout")
+    monkeypatch.setenv("HARNESS_HOME", str(tmp_path / "store"))
+    monkeypatch.setenv("UV_OFFLINE", "1")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["harness", "lock", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            command.main()
+        out, error = capfd.readouterr()
+        return int(stop.value.code or 0), out, error
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("cpu", "--upgrade", ""), "is not a package that can be upgraded"),
+        (("cpu", "--upgrade", "numpy>=2"), "is not an exact version"),
+        (("cpu", "--upgrade", "numpy", "--upgrade", "NumPy==2"), "numpy is to be upgraded twice"),
+        (("cpu", "--upgrade", "numpy", "--upgrade-all"), "--upgrade-all leaves nothing"),
+        (("cpu", "--upgrade", "numppy"), "lockfiles/cpu/python.txt holds no package numppy"),
+        (("cpu", "--upgrade", "torch"), "docker/cpu.yaml pins torch==2.13.0+cpu"),
+        (("cpu-prev", "--upgrade", "numpy==2.4.6"), "docker/cpu-prev.yaml asks for numpy==1.26.*"),
+        (("cpu", "--check", "--dry-run"), "--check changes nothing"),
+        (("cpu", "--check", "--upgrade", "numpy"), "--check changes nothing"),
+        (("cpu", "--drift"), "it goes with --dry-run"),
+        (("cpu", "--dry-run", "--quick"), "about --drift"),
+        (("cpu", "--dry-run", "--format", "json"), "about --drift"),
+        (("cpu", "--dry-run", "--drift", "--probe-only", "--quick"), "--probe-only trains nothing"),
+        (("cpu", "--dry-run", "--drift", "--format", "jsn"), "no format 'jsn'"),
+        (("no-such", "--upgrade", "numpy"), "There is no image spec"),
+    ],
+)
+def test_what_makes_no_sense_is_one_sentence_and_2_and_writes_nothing(
+    lock: Lock, arguments: tuple[str, ...], said: str
+) -> None:
+    before = {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()}
+    code, out, error = lock(*arguments)
+    assert (code, out) == (2, "")
+    assert error.startswith("harness: ")
+    assert said in error.splitlines()[0]
+    assert "Traceback" not in error
+    assert {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()} == before
+
+
+def test_a_check_in_json_is_a_list_of_problems(lock: Lock) -> None:
+    assert lock("cpu", "--check", "--json")[:2] == (0, "[]\n")
+    Path("lockfiles/cpu/image.lock").unlink()
+    code, out, _ = lock("cpu", "--check", "--json")
+    assert (code, json.loads(out)[0]["lock"]) == (1, "lockfiles/cpu/image.lock")

@@ -83,9 +83,11 @@ def drift(
     if draft_waivers is not None:
         from harness.record.files import write_atomically
         from harness.release.waivers import draft_waivers as draft
+        from harness.release.waivers import unanswered
 
         write_atomically(draft_waivers, draft(report).encode())
-        stderr.print(f"Wrote {draft_waivers}: fill in who, why and until when.", markup=False, highlight=False)
+        said = f"Wrote {draft_waivers}: {len(unanswered(report))} changes that nobody answers for"
+        stderr.print(said, markup=False, highlight=False)
     return report.exit_code
 
 

@@ -72,6 +72,11 @@ def needs_waiver(change: Change) -> bool:
     return change.fails or (change.layer in NUMBERS and change.waived_by is None)
 
 
+def unanswered(report: DriftReport) -> tuple[Change, ...]:
+    """The changes of a check that need a waiver, in its order."""
+    return tuple(change for drift in report.environments for change in drift.changes if needs_waiver(change))
+
+
 def load_waivers(path: Path, *, today: date) -> tuple[Waiver, ...]:
     """The waivers of a file, in its order.
 

@@ -101,17 +101,18 @@ class Project:
             shutil.copy(self.root / name, root / name)
         return Project(root)
 
-    def harness(self, *arguments: object, code: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
+    def harness(self, *arguments: object, code: Path = CHECKOUT, **variables: str) -> subprocess.CompletedProcess[str]:
         """The command, from the code in the folder `code`."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("REPRO_")}
         return subprocess.run(
             [sys.executable, "-m", "harness", *map(str, arguments)], cwd=self.root, stdin=subprocess.DEVNULL,
-            env=inherited | {"PYTHONPATH": str(code)}, capture_output=True, text=True, timeout=300, check=False,
+            env=inherited | {"PYTHONPATH": str(code)} | variables, capture_output=True, text=True, timeout=300,
+            check=False,
         )  # fmt: skip
 
-    def drift(self, *arguments: object, code: Path = CHECKOUT) -> tuple[int, dict[str, Any]]:
+    def drift(self, *arguments: object, code: Path = CHECKOUT, **variables: str) -> tuple[int, dict[str, Any]]:
         """`harness drift --json`: its exit code, and the report."""
-        done = self.harness("drift", "--json", *arguments, code=code)
+        done = self.harness("drift", "--json", *arguments, code=code, **variables)
         assert done.stdout, done.stderr
         report = json.loads(done.stdout)
         assert report["exit_code"] == done.returncode
@@ -155,12 +156,14 @@ def test_ten_checks_of_an_unchanged_environment_find_nothing(project: Project) -
 
 
 def test_a_survey_made_anew_and_the_golden_run_made_again_find_nothing_either(project: Project) -> None:
-    code, report = project.drift("--golden", "--fresh", "--output-dir", project.site.results)
+    files = [f"--format={name}={project.root / name}" for name in ("table", "markdown", "junit", "sarif", "html")]
+    code, report = project.drift("--golden", "--fresh", "--output-dir", project.site.results, *files)
     (found,) = report["environments"]
     assert (code, found["changes"], found["not_tested"], found["expired"]) == (0, [], [], [])
     assert found["tested_by"] == ["probe", "golden"]
     assert [cell["answer"] for cell in found["golden"]] == ["unchanged"]
     assert found["golden"][0]["after"] == found["golden"][0]["before"]
+    assert all((project.root / name).stat().st_size for name in ("table", "markdown", "junit", "sarif", "html"))
 
 
 def rebuilt(store: Store, locked: LockedWheel) -> LockedWheel:
@@ -215,9 +218,11 @@ def planted(project: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return changed, code
 
 
-def test_changes_planted_in_several_layers_are_named_and_nothing_else_is(planted: tuple[Project, Path]) -> None:
-    project, code = planted
-    answered, report = project.drift(code=code)
+def test_changes_planted_in_several_layers_are_named_and_nothing_else_is(
+    planted: tuple[Project, Path], project: Project
+) -> None:
+    changed, code = planted
+    answered, report = changed.drift("--output-dir", project.site.results, code=code)
     found = roots(report)
     assert found == {
         "os-package libcom-err2": "upgraded",
@@ -231,6 +236,9 @@ def test_changes_planted_in_several_layers_are_named_and_nothing_else_is(planted
     assert [item["what"] for item in each["not_tested"]] == ["numbers behind code inside"]
     moved = {f"{change['layer']} {change['path']}": change["numbers"] for change in each["changes"]}
     assert moved["wheel rfc8785"] != "changed"
+    (expired,) = each["expired"]
+    assert expired["golden"] == "tiny.yaml/fwd_ret_5d/CROSS_SECTIONAL/all/ridge"
+    assert set(expired["stored_runs"]) == {path.name for path in (project.site.results / "runs").iterdir()}
     followers = {f"{change['layer']} {change['path']}" for change in each["changes"] if change["follows_from"]}
     assert {"image manifest", "image config", "lock python.txt", "lock debian.lock", "spec digest"} <= followers
 
@@ -274,6 +282,13 @@ def test_a_lock_edited_by_hand_is_not_tested_and_named(project: Project, tmp_pat
     assert "lock python.txt" in {change.name for change in found.changes}
     assert (report.exit_code, found.numbers, found.measured_at) == (1, Answer.NOT_TESTED, None)
     assert "python.txt" in found.not_tested[0].reason
+
+
+def test_without_an_engine_nothing_passes(project: Project) -> None:
+    code, report = project.drift(DOCKER_HOST="unix:///nonexistent/docker.sock")
+    (found,) = report["environments"]
+    assert (code, found["changes"], found["environment"], found["numbers"]) == (3, [], "not tested", "not tested")
+    assert "No Docker daemon answers" in found["not_tested"][0]["reason"]
 
 
 @pytest.mark.skipif(gpu_driver() is not None, reason="a GPU is there, so that its environment can be run")

@@ -12,6 +12,8 @@ from harness.record.files import write_atomically
 from harness.record.jsonfile import pretty_json
 from harness.release.baseline import SCHEMA as BASELINE_SCHEMA
 from harness.release.baseline import Baseline
+from harness.release.matrix import SCHEMA as MATRIX_SCHEMA
+from harness.release.matrix import Matrix
 from harness.release.report import SCHEMA as DRIFT_SCHEMA
 from harness.release.report import DriftReport
 
@@ -20,6 +22,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DOCUMENTS: dict[str, tuple[type[msgspec.Struct], str, str]] = {
     "baseline.json": (Baseline, BASELINE_SCHEMA, "A baseline: what an environment was at a release"),
     "drift.json": (DriftReport, DRIFT_SCHEMA, "What a drift check says"),
+    "matrix.json": (Matrix, MATRIX_SCHEMA, "One experiment in every environment: what each and each pair answered"),
 }
 
 

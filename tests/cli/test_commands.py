@@ -46,7 +46,7 @@ def harness(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
 @pytest.mark.parametrize(
     "path",
     ["", "run", "exec", "compare", "build", "lock", "image", "image ls", "image show", "image export", "clean",
-     "dataset", "host-environment", "release-check", "drift"],
+     "dataset", "host-environment", "release-check", "drift", "matrix"],
 )  # fmt: skip
 def test_every_command_explains_itself(harness: Harness, path: str) -> None:
     code, out, error = harness(*path.split(), "--help")
@@ -66,7 +66,8 @@ def test_the_help_names_the_exit_codes(harness: Harness) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [("nothing",), ("compare", "one"), ("run", "--seed", "x"), ("run", "--workers", "0"), ("run", "--mode", "strikt"),
-     ("run", "--engine", "podman"), ("run", "--runs", "0"), ("run", "--no-such-option")],
+     ("run", "--engine", "podman"), ("run", "--runs", "0"), ("run", "--no-such-option"),
+     ("matrix", "--runs", "1"), ("matrix", "--environment", "none")],
 )  # fmt: skip
 def test_a_wrong_call_is_one_sentence_and_2(harness: Harness, arguments: tuple[str, ...]) -> None:
     code, out, error = harness(*arguments)

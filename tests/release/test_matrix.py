@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 from harness.errors import ExitCode, IntegrityError, PrerequisiteError, ToolError, UsageError
 from harness.record.archive import LoadedRun
@@ -30,6 +31,7 @@ from harness.release.matrix import (
     why_skipped,
 )
 from harness.release.matrixtable import conclusion, environment_rows, markdown, pair_rows
+from harness.release.schemas import schemas
 from harness.release.site import Site
 from harness.runs.opening import EngineName, Environment, environment
 from harness.spec.digest import Digest, digest_from_hex
@@ -339,6 +341,11 @@ def test_markdown_keeps_its_tables_whole_whatever_is_said_in_them() -> None:
     assert row == "| cpu | failed | - | - | a \\| b<br>&lt;c> |"
 
 
-def test_the_document_survives_being_written_and_read(stage: Callable[..., Matrix], run: Run) -> None:
+def test_the_document_is_as_its_schema_says_and_can_be_read_back(stage: Callable[..., Matrix], run: Run) -> None:
     matrix = stage(host=[run("h1", None), run("h2", None)], cpu=[run("c1"), run("c2")])
     assert msgspec.json.decode(msgspec.json.encode(matrix), type=Matrix) == matrix
+    validator = Draft202012Validator(msgspec.json.decode(schemas()["matrix.json"]))
+    document = msgspec.json.decode(msgspec.json.encode(matrix))
+    validator.validate(document)
+    for damage in ({"exit_code": "0"}, {"schema": "harness.matrix/2"}, {"pairs": [{}]}, {"more": 1}):
+        assert not validator.is_valid(document | damage)

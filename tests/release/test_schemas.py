@@ -24,7 +24,7 @@ def test_the_committed_schemas_are_what_the_types_give() -> None:
     assert committed == schemas(), "write them anew: python -m harness.release.schemas docs/schemas"
 
 
-@pytest.mark.parametrize("name", ["baseline.json", "drift.json"])
+@pytest.mark.parametrize("name", ["baseline.json", "drift.json", "matrix.json"])
 def test_a_schema_is_one_and_says_what_it_is_of(name: str, validators: dict[str, Draft202012Validator]) -> None:
     schema = validators[name].schema
     Draft202012Validator.check_schema(schema)

@@ -57,8 +57,7 @@ class Repository:
         self._environment = _environment()
         self._options = [part for option in _OPTIONS for part in ("-c", option)]
         self._folder = folder
-        self.top = Path(self._path("--show-toplevel"))
-        index, objects = Path(self._path("--git-path", "index")), Path(self._path("--git-path", "objects"))
+        self.top, index, objects = self._places()
         self._folder = self.top
         self._asked = folder
         self.paths: tuple[str, ...] = (_literal(_relative(folder, self.top)),)
@@ -101,7 +100,16 @@ class Repository:
         except ToolError:
             return None
 
-    def _path(self, *arguments: str) -> str:
+    def _places(self) -> tuple[Path, ...]:
+        """The working tree's top; the index and the folder of objects, as seen from the folder that was asked about."""
+        questions = (("--show-toplevel",), ("--git-path", "index"), ("--git-path", "objects"))
+        answer = self._text(*(word for question in questions for word in question))
+        lines = answer.split("\n")
+        if len(lines) != len(questions):  # a path of more than one line
+            lines = [self._text(*question) for question in questions]
+        return tuple(Path(line) for line in lines)
+
+    def _text(self, *arguments: str) -> str:
         return os.fsdecode(self.git("rev-parse", *arguments)).removesuffix("\n")
 
     def _without_filters(self) -> list[str]:

@@ -228,8 +228,9 @@ def test_settings_of_the_user_do_not_change_the_patch(repository, monkeypatch: p
     assert patch_of(repository) == plain
 
 
-def test_objects_behind_a_path_with_colons_and_quotes_are_found(repository, tmp_path: Path) -> None:
-    odd = type(repository)(tmp_path / 'a:b"c\\d')
+@pytest.mark.parametrize("name", ['a:b"c\\d', "two\nlines", "\udcff"])
+def test_a_repository_is_found_whatever_its_path_holds(repository, tmp_path: Path, name: str) -> None:
+    odd = type(repository)(tmp_path / name)
     repository.path.rename(odd.path)
     (odd.path / "tracked.py").write_text("2\n")
     assert b"-1\n+2\n" in patch_of(odd)

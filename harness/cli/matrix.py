@@ -1,7 +1,7 @@
 """`harness matrix`: one experiment in every environment that this machine can run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -9,21 +9,13 @@ from rich.table import Table
 
 from harness.cli.console import ConsoleProgress, stdout
 from harness.cli.options import open_store
-from harness.record.files import write_atomically
-from harness.release.matrix import Matrix, MatrixRequest, State, run_matrix
-from harness.release.matrixtable import (
-    ENVIRONMENT_COLUMNS,
-    PAIR_COLUMNS,
-    conclusion,
-    environment_rows,
-    markdown,
-    pair_rows,
-)
-from harness.release.site import Site
 from harness.runs.project import find_root
 from harness.spec.run import Profile
 
-_STYLE = {State.IDENTICAL: "green", State.SKIPPED: "dim"}
+if TYPE_CHECKING:
+    from harness.release.matrix import Matrix
+
+_STYLE = {"identical": "green", "skipped": "dim"}
 
 
 def matrix(
@@ -57,6 +49,12 @@ def matrix(
     Exit codes: 0 every environment that ran repeats itself, 1 one does not (or two that must agree do not),
     2 none could be run, or trouble, 3 an environment that was named could not be run, 4 integrity failure.
     """
+    # With these come NumPy and the engines, which no other command should wait for.
+    from harness.record.files import write_atomically
+    from harness.release.matrix import MatrixRequest, run_matrix
+    from harness.release.matrixtable import markdown
+    from harness.release.site import Site
+
     request = MatrixRequest(
         experiment=experiment_config,
         quick=quick,
@@ -76,7 +74,15 @@ def matrix(
     return answer.exit_code
 
 
-def _print(answer: Matrix) -> None:
+def _print(answer: "Matrix") -> None:
+    from harness.release.matrixtable import (
+        ENVIRONMENT_COLUMNS,
+        PAIR_COLUMNS,
+        conclusion,
+        environment_rows,
+        pair_rows,
+    )
+
     table = Table(title=f"{answer.experiment}, inside each environment", title_justify="left")
     for column in ENVIRONMENT_COLUMNS:
         table.add_column(column, overflow="fold")

@@ -60,7 +60,9 @@ class DriftRequest(msgspec.Struct, frozen=True, kw_only=True):
     waivers: Path | None = None
 
 
-class _Pair(msgspec.Struct, frozen=True):
+class Pair(msgspec.Struct, frozen=True):
+    """An environment of the baseline, and the one of the checkout that is held against it."""
+
     environment: str
     candidate: str
 
@@ -74,8 +76,8 @@ def check_drift(request: DriftRequest, site: Site) -> DriftReport:
     """What has drifted since a baseline, with the exit code that answers for it.
 
     Raises:
-        UsageError: there is no such baseline, it is of another project, a name is not known, or a file of rules or
-            waivers makes no sense.
+        UsageError: there is no such baseline, it is of another project, a name is not known, golden runs are asked for
+            where it holds none, or a file of rules or waivers makes no sense.
         IncomparableError: the baseline is of another architecture.
         IntegrityError: the baseline, a lock or a golden run is not what its digest says.
     """
@@ -84,6 +86,8 @@ def check_drift(request: DriftRequest, site: Site) -> DriftReport:
     check_applies(baseline, site)
     check = _Check(request, baseline, site)
     pairs = pairs_of(request, baseline)
+    if request.golden:
+        _require_golden(baseline, pairs)
     waivers = _waivers(request, baseline, site, now)
     checked = [check.pair(pair) for pair in pairs]
     drifts, outcomes = apply_waivers(
@@ -102,7 +106,7 @@ def check_drift(request: DriftRequest, site: Site) -> DriftReport:
     )
 
 
-def pairs_of(request: DriftRequest, baseline: Baseline) -> tuple[_Pair, ...]:
+def pairs_of(request: DriftRequest, baseline: Baseline) -> tuple[Pair, ...]:
     """Which environment of the baseline each candidate is held against, in the order asked for.
 
     Raises:
@@ -118,7 +122,7 @@ def pairs_of(request: DriftRequest, baseline: Baseline) -> tuple[_Pair, ...]:
     candidates = request.candidates or ((request.environment,) if request.environment else known)
     if twice := sorted({name for name in candidates if candidates.count(name) > 1}):
         raise UsageError(f"The candidate {twice[0]!r} is given twice", hint="Name each once.")
-    return tuple(_Pair(request.environment or _namesake(name, baseline), name) for name in candidates)
+    return tuple(Pair(request.environment or _namesake(name, baseline), name) for name in candidates)
 
 
 def exit_code_of(drifts: Sequence[EnvironmentDrift], outcomes: Sequence[WaiverOutcome]) -> ExitCode:
@@ -154,6 +158,15 @@ def _namesake(candidate: str, baseline: Baseline) -> str:
     )
 
 
+def _require_golden(baseline: Baseline, pairs: Sequence[Pair]) -> None:
+    wanted = sorted({pair.environment for pair in pairs})
+    if not any(golden.environment in wanted for golden in baseline.golden):
+        raise UsageError(
+            f"The baseline {baseline.release} holds no golden run of {', '.join(wanted)}",
+            hint="Leave --golden out: the probe alone then decides.",
+        )
+
+
 def _waivers(request: DriftRequest, baseline: Baseline, site: Site, now: datetime) -> tuple[Waiver, ...]:
     own = site.baselines / f"{baseline.release}{SUFFIX}"
     path = request.waivers or (own if own.exists() else None)
@@ -180,7 +193,7 @@ class _Check:
         self._baseline = baseline
         self._site = site
 
-    def pair(self, pair: _Pair) -> _Checked:
+    def pair(self, pair: Pair) -> _Checked:
         before = self._baseline.environments[pair.environment]
         if (reason := self._gone(pair)) is not None:
             return _Checked(_unseen(pair, reason), Examined(frozenset()))
@@ -201,7 +214,7 @@ class _Check:
         )
         return _Checked(drift, self._looked_at(goldens, cells, before, seen.state))
 
-    def _gone(self, pair: _Pair) -> str | None:
+    def _gone(self, pair: Pair) -> str | None:
         """Why a candidate that the baseline knows cannot be looked at in this checkout."""
         name = HOST_IMAGE if pair.candidate == EngineName.HOST else pair.candidate
         if pair.candidate not in self._baseline.environments or spec_path(self._site.root, name).is_file():
@@ -244,7 +257,7 @@ class _Check:
         return tuple(sorted(self._runs.get(group, ())))
 
 
-def _unseen(pair: _Pair, reason: str) -> EnvironmentDrift:
+def _unseen(pair: Pair, reason: str) -> EnvironmentDrift:
     return EnvironmentDrift(
         name=pair.environment,
         candidate=pair.candidate,

@@ -359,6 +359,15 @@ def test_files_are_read_before_anything_is_run(place: Place) -> None:
     assert place.asked == []
 
 
+def test_golden_runs_that_the_baseline_does_not_hold_are_not_passed_over(
+    place: Place, golden: Callable[..., Golden]
+) -> None:
+    place.baseline(place.state(), place.state(name="host"), golden=(golden(),))
+    with pytest.raises(UsageError, match="v1 holds no golden run of host"):
+        place.check(golden=True, candidates=("host",))
+    assert place.asked == []
+
+
 def test_golden_runs_are_run_only_when_asked_for(
     place: Place, golden: Callable[..., Golden], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,7 +166,7 @@ def _show_changes(answer: Answer, console: Console) -> None:
         said = f"docker/{pin.image}.yaml asks for {pin.before}: tried with {pin.after}"
         console.print(said, markup=False, highlight=False)
     if answer.changes:
-        console.print(_table(answer.changes))
+        console.print(_table(answer.changes), width=None if console.is_terminal else stdout.width)
 
 
 def _table(changes: Sequence[LockChange]) -> Table:

@@ -1,5 +1,7 @@
 """A signed Debian archive of three packages, and a small project whose locks were made from it."""
 
+import base64
+import hashlib
 import os
 import shutil
 import zipfile
@@ -91,18 +93,21 @@ def make_root(root: Path) -> Path:
 
 
 def make_wheel(folder: Path, name: str, version: str = "1.0", tag: str = "py3-none-any", **members: bytes) -> Path:
-    """A wheel that uv takes for one, with the given files in it."""
+    """A wheel that can be installed, with the given files in it."""
     path = folder / f"{name}-{version}-{tag}.whl"
+    info = f"{name}-{version.partition('-')[0]}.dist-info"
+    files = {f"{name}/{member}": data for member, data in members.items()}
+    files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version.partition('-')[0]}\n".encode()
+    files[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n".encode()
+    record = "".join(f"{file},sha256={_record_hash(data)},{len(data)}\n" for file, data in files.items())
     with zipfile.ZipFile(path, "w") as archive:
-        info = f"{name}-{version}.dist-info"
-        archive.writestr(
-            zipfile.ZipInfo(f"{info}/METADATA"), f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        )
-        archive.writestr(zipfile.ZipInfo(f"{info}/WHEEL"), f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
-        archive.writestr(zipfile.ZipInfo(f"{info}/RECORD"), "")
-        for member, data in members.items():
-            archive.writestr(zipfile.ZipInfo(f"{name}/{member}"), data)
+        for file, data in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n".encode()}.items():
+            archive.writestr(zipfile.ZipInfo(file), data)
     return path
+
+
+def _record_hash(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 
 def make_links(environment: dict[str, str]) -> Path:

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from harness.errors import IntegrityError, PrerequisiteError, ToolError, UsageError
+from harness.images.build import build
 from harness.locking import lock as lock_module
 from harness.locking.check import check, input_digests
 from harness.locking.datasets import Dataset, fetch_dataset
@@ -363,3 +364,19 @@ def test_a_trial_shows_what_would_change_and_writes_nothing(locked, store, envir
         assert all(path.is_relative_to(tried.root) for path in tried.locking.written)
     assert not tried.root.exists()
     assert {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()} == before
+
+
+def test_what_was_tried_can_be_built_beside_what_is_committed(
+    locked, store, environment, links, make_wheel, monkeypatch
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    committed = build("small", root=locked, store=store, update=True)
+    before = (locked / "lockfiles" / "small" / "image.lock").read_bytes()
+    make_wheel(links, "demo", "1.1", data=b"newer")
+    upgrades = parse_upgrades(["demo"])
+    with trial(locked, "small", store, progress=SILENT, environment=environment, upgrades=upgrades) as tried:
+        assert build("small", root=tried.root, store=store, update=True).manifest != committed.manifest
+        assert check(tried.root, ["small"]) == []
+    assert (locked / "lockfiles" / "small" / "image.lock").read_bytes() == before
+    assert build("small", root=locked, store=store) == committed

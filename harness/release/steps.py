@@ -11,6 +11,7 @@ from harness.locking.imagelock import ImageLock
 from harness.record.archive import LoadedRun, find_runs
 from harness.record.compare import compare_loaded
 from harness.record.hashing import digest_of_file
+from harness.record.layout import MANIFEST
 from harness.record.verdicts import Verdict
 from harness.release.baseline import Baseline, Golden, sealed, write_baseline
 from harness.release.create import GoldenRequest, create_baseline
@@ -249,7 +250,10 @@ def _repeated(name: str, request: GoldenRequest, site: Site) -> GoldenRun:
                 said[key] = (cell.verdict, cell.reasons)
     line = _line(name, request, run, said, against)
     evidence = tuple(
-        Evidence(f"golden run {each.label.run_name}, manifest", str(each.folder), each.manifest.digest) for each in runs
+        Evidence(
+            f"golden run {each.label.run_name}", str(each.folder / MANIFEST), digest_of_file(each.folder / MANIFEST)
+        )
+        for each in runs
     )
     return GoldenRun(line=line, golden=golden_of(run, name, request.experiment, request.quick), evidence=evidence)
 

@@ -98,7 +98,10 @@ class Played:
             run_name=label.run_name, run_id=label.run_id, created_at=WHEN, experiment=experiment, exit_code=0,
             run_spec=SPEC, cells=(), verdicts=tuple(verdicts), files={}, digest=digest_of(label.run_id.encode()),
         )  # fmt: skip
-        return LoadedRun(site.results / "runs" / label.run_name, manifest, tuple(cells))
+        folder = site.results / "runs" / label.run_name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "manifest.json").write_text(label.run_id)
+        return LoadedRun(folder, manifest, tuple(cells))
 
     def check_drift(self, request: Any, site: Site) -> DriftReport:
         self._ask("drift", request.baseline, request.candidates, request.golden, request.fresh)
@@ -188,7 +191,8 @@ def test_a_release_that_passes_leaves_its_baseline_and_a_page(released: Played) 
     by_what = {item.what: item for item in page.evidence}
     assert by_what["baseline v1.3"].digest == digest_of_file(kept(released))
     assert by_what["drift report, json"].digest == digest_of_file(folder / "drift.json")
-    assert by_what["golden run run-0, manifest"].digest == digest_of(b"id-0")
+    assert by_what["golden run run-0"].digest == digest_of(b"id-0")
+    assert by_what["golden run run-0"].where.endswith("runs/run-0/manifest.json")
     assert by_what["lock of cpu"].digest == digest_of_file(released.site.root / "lockfiles/cpu/image.lock")
 
 
@@ -313,7 +317,7 @@ def test_a_golden_run_without_earlier_ones_is_made_twice(released: Played) -> No
     assert [kind for kind, *_ in released.asked] == ["build", "golden", "golden", "drift", "observe"]
     assert page.golden[0].summary == "3 identical"
     assert page.golden[0].against == ("run-1",)
-    assert {"golden run run-0, manifest", "golden run run-1, manifest"} <= {item.what for item in page.evidence}
+    assert {"golden run run-0", "golden run run-1"} <= {item.what for item in page.evidence}
 
 
 def test_a_second_golden_run_that_differs_from_the_first_fails(released: Played) -> None:
@@ -442,7 +446,7 @@ def test_the_page_has_every_part_and_a_place_to_sign(released: Played) -> None:
 
 
 def test_a_page_that_cannot_be_written_is_said(released: Played) -> None:
-    released.site.results.mkdir()
+    released.site.results.mkdir(exist_ok=True)
     (released.site.results / "releases").write_text("in the way")
     with pytest.raises(PrerequisiteError, match="cannot be written"):
         check(released)

@@ -1,7 +1,8 @@
 import msgspec
 import pytest
 
-from harness.record.environment import Captured, Cpu, Gpu, Library, environment_signature
+from harness.record.environment import Captured, Cpu, Gpu, Library, covered_parts, environment_signature
+from harness.record.hashing import signature
 from harness.spec.digest import digest_from_hex
 from harness.spec.run import ImageReference, Profile
 
@@ -91,3 +92,10 @@ def test_the_profiles_and_the_image_count():
     assert signed(image=None) != signed()
     assert signed(image=msgspec.structs.replace(IMAGE, manifest=TWO)) != signed()
     assert signed(image=msgspec.structs.replace(IMAGE, name="renamed")) == signed()
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_the_signature_is_that_of_the_parts_it_covers(profile):
+    assert environment_signature(BASE, IMAGE, profile) == signature(covered_parts(BASE, ONE, profile))
+    assert environment_signature(BASE, None, profile) == signature(covered_parts(BASE, None, profile))
+    assert covered_parts(BASE, ONE, profile)["settings"] == {"MKL_CBWR": "AUTO"}

@@ -13,6 +13,7 @@ from harness.record.environment import environment_signature
 from harness.record.hashing import signature
 from harness.release.assess import assess
 from harness.release.baseline import Golden
+from harness.release.golden import ELSEWHERE, ENVIRONMENT
 from harness.release.report import Answer, EnvironmentDrift, GoldenCell, Kind, Layer, NotTested, Severity
 from harness.release.rules import Rules, load_rules
 from harness.release.state import EnvironmentState
@@ -495,10 +496,10 @@ def test_a_kernel_does_not_follow_from_a_wheel_that_cannot_move_it(state, rules)
 def test_a_golden_cell_that_the_old_environment_moves_too_does_not_follow_from_a_wheel(state, real_golden, rules):
     golden = real_golden(state())
     after = altered(state(), PLANTS["a_wheel_rebuilt_under_its_version"].change)
-    elsewhere = moved(golden, because_of="code, data or hardware")
+    elsewhere = moved(golden, because_of=ELSEWHERE)
     found = drift(state(), after, rules, goldens=[golden], golden_cells=[elsewhere])
     assert [name for name, _ in roots(found)] == ["wheel numpy", f"golden {elsewhere.path}"]
-    inside = moved(golden, because_of="environment")
+    inside = moved(golden, because_of=ENVIRONMENT)
     found = drift(state(), after, rules, goldens=[golden], golden_cells=[inside])
     assert [name for name, _ in roots(found)] == ["wheel numpy"]
 

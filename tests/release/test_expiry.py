@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from harness.record.environment import covered_parts, environment_signature
+from harness.record.environment import environment_signature
 from harness.record.hashing import signature
 from harness.release.changes import simple
 from harness.release.expiry import Expiry
@@ -154,12 +154,3 @@ def test_a_family_whose_libraries_nobody_knows_ends_with_any_kernel(state, golde
     groups = expiry(state(), after, strange).of(change)
     assert ended(state(), after, strange, groups) == {"my_own"}
     assert not ended(state(), state(), strange)
-
-
-def test_an_environment_is_signed_by_its_covered_parts(state):
-    captured, image = state().survey.captured, state().sources.image
-    reference = ImageReference(image.name, image.manifest, image.config)
-    for profile in Profile:
-        assert environment_signature(captured, reference, profile) == signature(
-            covered_parts(captured, image.manifest, profile)
-        )

@@ -146,6 +146,8 @@ def build(
     stale = _stale(project, lock)
     if stale:
         progress.note(f"{', '.join(stale)} changed since {project.path} was made: the image is made anew to compare")
+    if anew and not stale:
+        _check_documents(project, lock, _documents(project.inputs.spec, lock.layers))
     if stale or anew:
         _compare(project, lock, _make(project, store, progress), store)
         return lock

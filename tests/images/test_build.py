@@ -200,6 +200,8 @@ def test_a_lock_whose_layer_is_another_is_missed_even_with_equal_inputs(checkout
     write_lock(checkout.folder / "image.lock", msgspec.structs.replace(lock, layers=(wrong, *lock.layers[1:])))
     with pytest.raises(IntegrityError, match="contradicts itself"):
         rebuild(checkout)
+    with pytest.raises(IntegrityError, match="contradicts itself"):
+        build("tiny", root=checkout.root, store=checkout.store, anew=True)
 
 
 def test_a_lock_of_another_builder_is_missed(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:

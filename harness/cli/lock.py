@@ -146,7 +146,10 @@ def _rehearse(
     _show_changes(answer, stderr)
     width = stdout.width if stdout.is_terminal else None
     write_outputs(rehearsed.report, outputs, stdout.file.write, terminal_width=width)
-    stderr.print("A rehearsal: nothing was written in the checkout.", markup=False, highlight=False)
+    said = "A rehearsal: nothing was written in the checkout."
+    if not rehearsed.report.environments:
+        said = "No lock of an image would change: there was nothing to rehearse."
+    stderr.print(said, markup=False, highlight=False)
     return rehearsed.report.exit_code
 
 

@@ -29,10 +29,20 @@ def changed(path: Path, tmp_path: Path, old: str, new: str) -> Path:
     return copy
 
 
-def test_committed_locks_come_out_as_they_went_in():
-    assert encode_lock(read_debian_lock(DEBIAN)) == DEBIAN.read_bytes()
-    assert encode_python_lock(read_python_lock(PYTHON)) == PYTHON.read_bytes()
+IMAGES = ("cpu", "cpu-prev")
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_committed_locks_come_out_as_they_went_in(image):
+    debian, python = LOCKFILES / image / "debian.lock", LOCKFILES / image / "python.txt"
+    assert encode_lock(read_debian_lock(debian)) == debian.read_bytes()
+    assert encode_python_lock(read_python_lock(python)) == python.read_bytes()
     assert encode_lock(read_datasets_lock(DATASETS)) == DATASETS.read_bytes()
+
+
+def test_the_images_share_their_debian_packages_and_so_that_layer():
+    first, *others = [(LOCKFILES / image / "debian.lock").read_bytes() for image in IMAGES]
+    assert all(other == first for other in others)
 
 
 def test_committed_locks_name_no_host():
@@ -42,10 +52,11 @@ def test_committed_locks_name_no_host():
             assert "--index-url" not in path.read_text(), path
 
 
-def test_every_locked_wheel_fits_the_platform():
+@pytest.mark.parametrize("image", IMAGES)
+def test_every_locked_wheel_fits_the_platform(image):
     from packaging.utils import parse_wheel_filename
 
-    lock = read_python_lock(PYTHON)
+    lock = read_python_lock(LOCKFILES / image / "python.txt")
     fitting = set(target_tags(lock.version, lock.platform))
     for wheel in lock.wheels:
         assert parse_wheel_filename(wheel.filename)[3] & fitting, wheel.filename

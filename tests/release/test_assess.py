@@ -215,6 +215,12 @@ def an_instruction_set_gone(raw: Raw) -> None:
     dispatch |= {"numpy": "X86_V3", "torch/aten": "AVX2"}
 
 
+@plant("hardware cpu.isa", CHANGED)
+def an_instruction_set_gone_that_no_library_took(raw: Raw) -> None:
+    dispatch = captured(raw)["cpu"]["dispatch"]
+    dispatch["isa"] = dispatch["isa"].replace(" sse4_2", "")
+
+
 @plant("hardware memory", CHANGED, expires_all=False)
 def more_memory(raw: Raw) -> None:
     raw["survey"]["memory"] *= 2

@@ -40,6 +40,7 @@ def test_a_wheel_is_one_entry_of_what_is_locked_and_installed(state):
     installed = state().survey.captured.libraries["numpy"]
     assert (numpy.value, numpy.scheme) == (locked.version, Scheme.PYTHON)
     assert numpy.facts == {"wheel": locked.digest, "files": installed.digest}
+    assert f"numpy-{locked.version}-{numpy.details['tags']}" == locked.filename
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def repeat_golden(
 def measure_drift(
     site: Site, before: Baseline | None, environments: Sequence[str], baseline: str | None
 ) -> tuple[Outcome, DriftReport | None]:
-    """The drift of those environments since a baseline that holds them, golden runs included, nothing taken as known.
+    """The drift of those environments since a baseline that holds them, with its golden runs, nothing taken as known.
 
     Raises:
         HarnessError: it cannot be told: the baseline holds none of them, say, or is altered.
@@ -132,7 +132,8 @@ def measure_drift(
             f"The baseline {before.release} holds none of {', '.join(environments)}",
             hint=f"It holds {', '.join(before.environments)}: name one of them with --environment.",
         )
-    request = DriftRequest(baseline=baseline or before.release, candidates=candidates, golden=True, fresh=True)
+    golden = any(run.environment in candidates for run in before.golden)
+    request = DriftRequest(baseline=baseline or before.release, candidates=candidates, golden=golden, fresh=True)
     report = check_drift(request, site)
     seen = [verdict(report)]
     new = [f"{name} is new: the baseline does not hold it" for name in environments if name not in candidates]

@@ -166,6 +166,16 @@ def kept(played: Played) -> Path:
     return played.site.baselines / "v1.3.json"
 
 
+def test_golden_runs_that_the_last_baseline_does_not_hold_are_not_asked_of_the_drift_check(
+    played: Played, baseline: Any
+) -> None:
+    site = played.site
+    write_baseline(baseline(project=site.project, architecture=platform.machine(), golden=()), site)
+    commit(site)
+    check(played)
+    assert ("drift", "v1.2", ("cpu",), False, True) in played.asked
+
+
 def test_a_release_that_passes_leaves_its_baseline_and_a_page(released: Played) -> None:
     head = git(released.site.root, "rev-parse", "HEAD")
     page, folder = check(released)

@@ -46,18 +46,18 @@ def drift(
     """Say what changed in the environment since a release, layer by layer, and whether numbers changed with it.
 
     Examples:
-      harness drift                                       every environment of the latest baseline
+      harness drift                      every environment of the latest baseline
 
       harness drift --baseline v1.2 --candidate cpu --golden
 
-      harness drift --candidate cpu-prev --environment cpu   one environment against another's baseline
+      harness drift --candidate cpu-prev --environment cpu
 
-      harness drift --format table --format sarif=drift.sarif --format markdown=comment.md
+      harness drift --format table --format sarif=drift.sarif
 
-      harness drift --draft-waivers waivers.yaml          what somebody would have to answer for
+      harness drift --draft-waivers waivers.yaml
 
-    Exit codes: 0 no drift, 1 drift or a waiver that does not hold, 2 trouble, 3 not everything was tested or the
-    baseline is of another architecture, 4 a baseline, lock or run was altered.
+    Exit codes: 0 no drift; 1 drift, or a waiver that does not hold; 2 trouble; 3 not all was tested, or the baseline
+    is of another architecture; 4 a baseline, lock or run was altered.
     """
     from harness.release.drift import DriftRequest, check_drift
     from harness.release.formats.registry import parse_outputs, write_outputs

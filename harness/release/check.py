@@ -173,10 +173,14 @@ class _Check:
 
     def _committed(self) -> list[Evidence]:
         paths = [(f"lock of {name}", self.site.root / "lockfiles" / name / "image.lock") for name in self.locks]
-        if self.before is not None and self.request.baseline is None:
-            paths.append((f"baseline {self.before.release}", baseline_path(self.site, self.before.release)))
+        if self.before is not None:
+            given = Path(self.request.baseline or "")
+            own = baseline_path(self.site, self.before.release)
+            paths.append((f"baseline {self.before.release}", given if given.is_file() else own))
+        root = self.site.root
         return [
-            Evidence(what, path.relative_to(self.site.root).as_posix(), digest_of_file(path)) for what, path in paths
+            Evidence(what, str(path.relative_to(root) if path.is_relative_to(root) else path), digest_of_file(path))
+            for what, path in paths
         ]
 
     def _reports(self, folder: Path) -> list[Evidence]:
@@ -191,10 +195,10 @@ class _Check:
 
     def _not_covered(self) -> list[str]:
         site = self.site
+        left = [name for name in image_names(site.root) if name not in self.environments]
         sentences = [
-            f"Environment {name}: it was not asked for."
-            for name in image_names(site.root)
-            if name not in self.environments
+            f"Environment {name}: {'it was not asked for' if self.request.environments else 'it has no image.lock'}."
+            for name in left
         ]
         if self.before is not None:
             gone = sorted(set(self.before.environments) - set(self.environments))

@@ -136,8 +136,9 @@ def measure_drift(
     request = DriftRequest(baseline=baseline or before.release, candidates=candidates, golden=golden, fresh=True)
     report = check_drift(request, site)
     seen = [verdict(report)]
+    unrun = [] if golden else [f"the baseline {before.release} holds no golden run of them: the probe alone tells"]
     new = [f"{name} is new: the baseline does not hold it" for name in environments if name not in candidates]
-    return _outcome([*seen, *new], [ExitCode(report.exit_code)], new), report
+    return _outcome([*seen, *new, *unrun], [ExitCode(report.exit_code)], [*new, *unrun]), report
 
 
 def find_sboms(site: Site, environments: Sequence[str]) -> tuple[Outcome, tuple[Evidence, ...]]:

@@ -172,8 +172,9 @@ def test_golden_runs_that_the_last_baseline_does_not_hold_are_not_asked_of_the_d
     site = played.site
     write_baseline(baseline(project=site.project, architecture=platform.machine(), golden=()), site)
     commit(site)
-    check(played)
+    page, _ = check(played)
     assert ("drift", "v1.2", ("cpu",), False, True) in played.asked
+    assert "drift: the baseline v1.2 holds no golden run of them: the probe alone tells" in page.not_covered
 
 
 def test_a_release_that_passes_leaves_its_baseline_and_a_page(released: Played) -> None:
@@ -203,6 +204,7 @@ def test_a_release_that_passes_leaves_its_baseline_and_a_page(released: Played) 
     assert by_what["drift report, json"].digest == digest_of_file(folder / "drift.json")
     assert by_what["golden run run-0"].digest == digest_of(b"id-0")
     assert by_what["golden run run-0"].where.endswith("runs/run-0/manifest.json")
+    assert by_what["baseline v1.2"].where == "lockfiles/baselines/v1.2.json"
     assert by_what["lock of cpu"].digest == digest_of_file(released.site.root / "lockfiles/cpu/image.lock")
 
 

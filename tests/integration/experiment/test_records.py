@@ -25,7 +25,8 @@ def documents(shop, second):
 
 def test_the_layout_is_the_documented_one(shop, first):
     run = shop.run_folder("first")
-    assert {path.name for path in run.iterdir()} == {"manifest.json", "environment.json", "log.jsonl", "targets"}
+    names = {path.name for path in run.iterdir()} - {"uncommitted.patch"}
+    assert names == {"manifest.json", "environment.json", "log.jsonl", "targets"}
     assert sorted(path.name for path in (run / "targets").iterdir()) == ["fwd_ret_5d", "fwd_up_5d"]
     for target in (run / "targets").iterdir():
         views = target / "reproducibility"
@@ -63,6 +64,14 @@ def test_the_manifest_names_every_file_with_its_digest(shop, first):
         assert (entry["digest"], entry["size"]) == (digest_of(data), len(data))
     assert manifest["run_spec"]["image"]["manifest"].startswith("sha256:")
     assert [verdict["verdict"] for verdict in manifest["verdicts"]] == ["unverified"] * 16
+
+
+def test_what_was_not_committed_is_kept_where_the_tree_was_dirty_and_only_there(shop, first, documents):
+    patch = shop.run_folder("first") / "uncommitted.patch"
+    for snapshot in documents("first", "snapshot.json"):
+        code = snapshot["code"]
+        assert patch.exists() is bool(code["dirty"])
+        assert code["diff"] == (digest_of(patch.read_bytes()) if code["dirty"] else None)
 
 
 def test_every_log_line_says_which_run_it_belongs_to(shop, documents):

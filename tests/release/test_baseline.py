@@ -281,6 +281,13 @@ def test_two_baselines_of_the_same_release_are_refused_with_both_names(baseline,
         assert twin in refused.value.message
 
 
+def test_names_that_are_no_versions_may_not_differ_in_case_alone_either(baseline, site):
+    write_baseline(baseline(release="nightly"), site)
+    write_baseline(baseline(release="nightly-b"), site)
+    with pytest.raises(UsageError, match="Nightly is the same as nightly"):
+        write_baseline(baseline(release="Nightly"), site)
+
+
 def test_a_copy_beside_it_is_refused_by_its_name(site, path):
     (site.baselines / "v1.2 (copy).json").write_bytes(path.read_bytes())
     with pytest.raises(UsageError, match="copy"):

@@ -96,10 +96,12 @@ def survey(
         plain = plain_environment(interpreter, root / "lockfiles" / environment.image / "python.txt")
     machine = this_machine()
     key = None if machine is None else survey_key(spec, machine=machine, engine=said, plain=plain)
+    wanted = None if fresh else key
+    if (known := _known(store, wanted, progress)) is not None:  # no need to wait for another process's measurement
+        return known
     with _alone(store, key, progress):
-        known = None if key is None or fresh else _read(store, key, progress)
-        if known is not None:
-            return Surveyed(survey=known.survey, measured_at=known.measured_at, kept=True)
+        if (known := _known(store, wanted, progress)) is not None:
+            return known
         if ground.image is not None:  # imports are slow without what the image's Python compiled
             compiled = _ground(environment, root, store, engine, progress, compiled=True)
             spec = msgspec.structs.replace(spec, mounts=compiled.mounts)
@@ -240,10 +242,9 @@ def _seal(key: Digest, survey: Survey, measured_at: str) -> Digest:
     return signature([SCHEMA, key, survey, measured_at])
 
 
-def _read(store: Store, key: Digest, progress: Progress) -> _Kept | None:
+def _known(store: Store, key: Digest | None, progress: Progress) -> Surveyed | None:
     """What is kept under `key`; null, and said so, where it is damaged."""
-    path = _place(store, key)
-    if not path.exists():
+    if key is None or not (path := _place(store, key)).exists():
         return None
     try:
         kept = read_document(path, _Kept, SCHEMA)
@@ -252,7 +253,7 @@ def _read(store: Store, key: Digest, progress: Progress) -> _Kept | None:
     except HarnessError as error:
         progress.note(f"{error.message}. The environment is surveyed anew")
         return None
-    return kept
+    return Surveyed(survey=kept.survey, measured_at=kept.measured_at, kept=True)
 
 
 def _keep(store: Store, key: Digest, survey: Survey, measured_at: str) -> None:

@@ -1,6 +1,5 @@
 """`harness baseline`: keep what a release was, list and show what is kept, and get an environment back from it."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,16 +9,9 @@ from rich.table import Table
 
 from harness.cli.console import ConsoleProgress, stderr, stdout
 from harness.cli.options import open_store
-from harness.cli.tables import short
 from harness.errors import ExitCode, UsageError
-from harness.release.baseline import Baseline, baseline_names, find_baseline
-from harness.release.create import GoldenRequest, create_baseline
-from harness.release.restore import restore as restore_files
-from harness.release.restore import why_not_now
 from harness.release.site import Site
-from harness.release.state import Sources
 from harness.runs.project import find_root
-from harness.runs.summary import main_metric
 from harness.store.progress import SILENT, Progress
 
 app = typer.Typer(help="Keep what a release was, and look it up.", no_args_is_help=True)
@@ -62,6 +54,10 @@ def create(
     Exit codes: 0 written, or there already with the same bytes; 2 trouble, or the release has another baseline;
     4 integrity failure.
     """
+    # Late, here and below: Debian's parsers come with it, which no other command should wait for.
+    from harness.cli.baseline_tables import print_baseline
+    from harness.release.create import GoldenRequest, create_baseline
+
     if no_golden and golden:
         raise UsageError("--golden and --no-golden contradict each other", hint="Leave one of them out.")
     wanted = () if no_golden else tuple(GoldenRequest(name, quick) for name in golden or ["determinism_test"])
@@ -76,7 +72,7 @@ def create(
     if as_json:
         _write_json(baseline)
         return ExitCode.OK
-    _print(baseline)
+    print_baseline(baseline)
     stdout.print(f"\nBaseline {path}", markup=False, highlight=False)
     if baseline.dirty:
         stderr.print("The tree is not clean: this baseline is of no commit.", style="yellow", highlight=False)
@@ -93,10 +89,14 @@ def list_(as_json: Json = False) -> int:
 
       harness baseline list --json | jq -r '.[-1].release'
     """
+    from harness.cli.baseline_tables import commit, summary
+    from harness.cli.tables import short
+    from harness.release.baseline import baseline_names, find_baseline
+
     site = _site(SILENT)
     baselines = [find_baseline(site, name) for name in baseline_names(site)]
     if as_json:
-        _write_json([_summary(baseline) for baseline in baselines])
+        _write_json([summary(baseline) for baseline in baselines])
         return ExitCode.OK
     if not baselines:
         stdout.print("There is none yet: `harness baseline create --release v1.0` makes one.", highlight=False)
@@ -107,7 +107,7 @@ def list_(as_json: Json = False) -> int:
     for baseline in baselines:
         table.add_row(
             baseline.release,
-            _commit(baseline),
+            commit(baseline),
             ", ".join(baseline.environments),
             str(len(baseline.golden)),
             short(baseline.digest),
@@ -126,11 +126,14 @@ def show(name: Name = None, as_json: Json = False) -> int:
 
       harness baseline show lockfiles/baselines/v1.2.json --json | jq .environments.cpu.survey.captured.cpu
     """
+    from harness.cli.baseline_tables import print_baseline
+    from harness.release.baseline import find_baseline
+
     baseline = find_baseline(_site(SILENT), name)
     if as_json:
         _write_json(baseline)
     else:
-        _print(baseline)
+        print_baseline(baseline)
     return ExitCode.OK
 
 
@@ -149,6 +152,10 @@ def restore(
 
       cd then && harness build cpu && harness exec -- python train.py
     """
+    from harness.release.baseline import find_baseline
+    from harness.release.restore import restore as restore_files
+    from harness.release.restore import why_not_now
+
     baseline = find_baseline(_site(SILENT), name)
     written = restore_files(baseline, environment, out)
     if as_json:
@@ -169,80 +176,3 @@ def _site(progress: Progress, results: Path = Path("RESULTS")) -> Site:
 
 def _write_json(value: object) -> None:
     stdout.file.write(msgspec.json.encode(value).decode() + "\n")
-
-
-def _commit(baseline: Baseline) -> str:
-    return "none" if baseline.commit is None else baseline.commit[:12] + (" and changes" if baseline.dirty else "")
-
-
-def _summary(baseline: Baseline) -> dict[str, object]:
-    return {
-        "release": baseline.release,
-        "digest": baseline.digest,
-        "commit": baseline.commit,
-        "dirty": baseline.dirty,
-        "environments": list(baseline.environments),
-        "golden": [
-            {"environment": run.environment, "experiment": run.experiment, "quick": run.quick}
-            for run in baseline.golden
-        ],
-    }
-
-
-def _print(baseline: Baseline) -> None:
-    for what, value in (
-        ("release", f"{baseline.release} of {baseline.project}, on {baseline.architecture}"),
-        ("commit", _commit(baseline)),
-        ("code", baseline.code),
-        ("digest", baseline.digest),
-    ):
-        stdout.print(f"{what:9} {value}", markup=False, highlight=False)
-    stdout.print(_environments(baseline))
-    if baseline.golden:
-        stdout.print(_golden(baseline))
-
-
-def _environments(baseline: Baseline) -> Table:
-    table = Table(title="Environments", title_justify="left")
-    for column in ("Environment", "Image", "Debian", "Python", "Libraries", "CPU", "Probed"):
-        table.add_column(column, overflow="fold")
-    for name, state in baseline.environments.items():
-        assert state.survey is not None  # noqa: S101 - a baseline that was read holds surveys alone
-        captured, image = state.survey.captured, state.sources.image
-        table.add_row(
-            name,
-            "none" if image is None else f"{image.name} {short(image.manifest)}",
-            "-" if image is None else f"{len(state.sources.debian.packages)} packages",
-            captured.python.get("version", "?"),
-            _libraries(state.sources, captured.probe),
-            captured.cpu.model_name,
-            f"{sum(len(kernels) for kernels in captured.probe.values())} kernels",
-        )
-    return table
-
-
-def _libraries(sources: Sources, probed: Mapping[str, object]) -> str:
-    """The wheels that the probe exercises, with their versions, and how many others there are."""
-    wheels = sources.python.wheels
-    shown = [f"{wheel.name} {wheel.version}" for wheel in wheels if wheel.name.partition("-")[0] in probed]
-    return f"{', '.join(shown)} and {len(wheels) - len(shown)} more"
-
-
-def _golden(baseline: Baseline) -> Table:
-    table = Table(title="Golden runs", title_justify="left")
-    for column in ("Environment", "Experiment", "Target", "View", "Symbol", "Family", "Metric", "Fingerprint"):
-        table.add_column(column, overflow="fold")
-    for run in baseline.golden:
-        for cell in run.cells:
-            metric, value = main_metric(cell.metrics)
-            table.add_row(
-                run.environment,
-                run.experiment + (" (quick)" if run.quick else ""),
-                cell.target,
-                cell.view.lower().replace("_", " "),
-                cell.symbol or "all",
-                cell.family,
-                "-" if value is None else f"{metric} {value:.4f}",
-                short(cell.fingerprint),
-            )
-    return table

@@ -57,6 +57,7 @@ def run_golden(
         image=where.image,
         profile=profile,
         results=site.results,
+        variables=False,  # a golden run is what its file says, whoever starts it
     )
     report = train(
         request, root=site.root, store=site.store, engine=engine, progress=site.progress, environment_root=root

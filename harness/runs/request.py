@@ -12,7 +12,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `data` replaces the experiment's data, `results` is the folder that runs are kept in, `workers` is how many fits run
     side by side (null: one a core), `time_limit` is in seconds and `memory` in bytes. `require_clean` refuses a
-    checkout that is not exactly one commit.
+    checkout that is not exactly one commit. `variables` says whether `REPRO_*` of the caller's environment count.
     """
 
     experiment: str
@@ -35,3 +35,4 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     randomize_addresses: bool = True
     hostname: str = "harness"
     require_clean: bool = False
+    variables: bool = True

@@ -74,7 +74,7 @@ def _experiment(request: RunRequest) -> Experiment:
     return resolve_experiment(
         loaded,
         quick=request.quick,
-        environ=os.environ,
+        environ=os.environ if request.variables else {},
         data=None if request.data is None else str(request.data),
         symbols=request.symbols,
         targets=request.targets,

@@ -170,6 +170,7 @@ def test_a_flag_beats_the_variable_and_the_variable_beats_the_file(monkeypatch: 
     monkeypatch.setenv("REPRO_SEED", "6")
     assert seed() == "6"
     assert seed(seed=7) == "7"
+    assert seed(variables=False) == "5"
 
 
 def test_parallel_switched_off_means_one_worker() -> None:

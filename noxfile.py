@@ -104,6 +104,8 @@ def matrix(session: nox.Session) -> None:
 @nox.session
 def drift(session: nox.Session) -> None:
     """Say what changed in the environments since the last baseline, and whether numbers moved."""
+    if not any((ROOT / "lockfiles" / "baselines").glob("*.json")) and not session.posargs:
+        session.skip("there is no baseline under lockfiles/baselines yet: harness baseline create --release v1.0")
     if reason := _no_engine():
         session.warn(f"images cannot be surveyed: {reason}")
     _install(session, *LOCKS)
@@ -122,6 +124,8 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def release(session: nox.Session) -> None:
     """Check all that a release must pass, and write the page that its manager signs."""
+    if not session.posargs:
+        session.skip("say which release: nox -s release -- --release v1.0 (with --first where it is the first one)")
     if reason := _no_engine():
         session.error(f"a release is checked with a container engine: {reason}")
     _install(session, *LOCKS)

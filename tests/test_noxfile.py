@@ -98,3 +98,11 @@ def test_a_session_says_why_it_cannot_run_here(tmp_path: Path) -> None:
         "there is no NVIDIA GPU on this machine",
         "no engine",
     ]
+
+
+def test_what_has_nothing_to_check_yet_is_skipped_and_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "noxfile.py").write_bytes((CHECKOUT / "noxfile.py").read_bytes())
+    command = [sys.executable, "-m", "nox", "--nocolor", "-s", "drift", "release"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stderr
+    assert "drift: skipped (there is no baseline under lockfiles/baselines yet: harness baseline create" in said
+    assert "release: skipped (say which release: nox -s release -- --release v1.0" in said

@@ -1,5 +1,6 @@
 """`harness drift`: what changed in the environments since a release, and whether numbers changed with it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -60,12 +61,13 @@ def drift(
     is of another architecture; 4 a baseline, lock or run was altered.
     """
     from harness.release.drift import DriftRequest, check_drift
-    from harness.release.formats.registry import parse_outputs, write_outputs
+    from harness.release.formats.registry import check_places, parse_outputs, write_outputs
     from harness.release.site import Site
 
     outputs = parse_outputs([*(formats or ()), *(["json"] if as_json else [])])
+    check_places(outputs)
     if draft_waivers is not None:
-        _check_draft(draft_waivers)
+        _check_draft(draft_waivers, [output.path for output in outputs if output.path is not None])
     request = DriftRequest(
         baseline=baseline,
         candidates=tuple(candidate or ()),
@@ -91,7 +93,9 @@ def drift(
     return report.exit_code
 
 
-def _check_draft(path: Path) -> None:
+def _check_draft(path: Path, others: Sequence[Path]) -> None:
+    if path.resolve() in [other.resolve() for other in others]:
+        raise UsageError(f"{path} is given for a format and for --draft-waivers", hint="Name two files.")
     if path.exists():
         raise UsageError(f"{path} is there already", hint="Give --draft-waivers a new file; then add it to yours.")
     if not path.parent.is_dir():

@@ -134,11 +134,12 @@ def _rehearse(
     formats: Sequence[str],
     as_json: bool,
 ) -> int:
-    from harness.release.formats.registry import parse_outputs, write_outputs
+    from harness.release.formats.registry import check_places, parse_outputs, write_outputs
     from harness.release.rehearsal import RehearsalRequest, rehearse
     from harness.release.site import Site
 
     outputs = parse_outputs([*formats, *(["json"] if as_json else [])])
+    check_places(outputs)
     request = RehearsalRequest(image=name, upgrades=upgrades, experiment=experiment, quick=quick)
     with ConsoleProgress() as progress:
         rehearsed = rehearse(request, Site(root=root, store=open_store(), progress=progress))

@@ -50,9 +50,9 @@ def matrix(
     2 none could be run, or trouble, 3 an environment that was named could not be run, 4 integrity failure.
     """
     # With these come NumPy and the engines, which no other command should wait for.
-    from harness.record.files import write_atomically
     from harness.release.matrix import MatrixRequest, run_matrix
     from harness.release.matrixtable import markdown
+    from harness.release.outputs import check_place, write_place
     from harness.release.site import Site
 
     request = MatrixRequest(
@@ -62,11 +62,13 @@ def matrix(
         runs=runs,
         profile=profile,
     )
+    if markdown_file is not None:
+        check_place(markdown_file)
     with ConsoleProgress() as progress:
         site = Site(root=find_root(Path.cwd()), store=open_store(), progress=progress, results=output_dir)
         answer = run_matrix(request, site)
     if markdown_file is not None:
-        write_atomically(markdown_file, markdown(answer).encode())
+        write_place(markdown_file, markdown(answer))
     if as_json:
         stdout.file.write(msgspec.json.encode(answer).decode() + "\n")
     else:

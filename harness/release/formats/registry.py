@@ -1,13 +1,11 @@
 """Which formats there are, what a user asks for with `NAME` or `NAME=FILE`, and writing several in one call."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from harness.errors import UsageError
-from harness.record.files import write_atomically
 from harness.release.formats.html import HtmlFormat
 from harness.release.formats.interface import Format
 from harness.release.formats.json import JsonFormat
@@ -15,6 +13,7 @@ from harness.release.formats.junit import JunitFormat
 from harness.release.formats.markdown import MarkdownFormat
 from harness.release.formats.sarif import SarifFormat
 from harness.release.formats.table import TableFormat
+from harness.release.outputs import check_place, write_place
 from harness.release.report import DriftReport
 from harness.spec.documents import suggestion
 
@@ -56,6 +55,17 @@ def parse_outputs(items: Sequence[str]) -> tuple[Output, ...]:
     return outputs
 
 
+def check_places(outputs: Sequence[Output]) -> None:
+    """Refuse files that could not be written, before the report is made.
+
+    Raises:
+        UsageError: one is a folder, or its folder is missing or not writable.
+    """
+    for output in outputs:
+        if output.path is not None:
+            check_place(output.path)
+
+
 def write_outputs(
     report: DriftReport,
     outputs: Sequence[Output],
@@ -70,13 +80,11 @@ def write_outputs(
     Raises:
         UsageError: a file's folder is not there, or it cannot be written.
     """
-    for output in outputs:
-        if output.path is not None:
-            _check_place(output.path)
+    check_places(outputs)
     texts = [(output, _format(output, terminal_width).render(report)) for output in outputs]
     for output, text in texts:
         if output.path is not None:
-            _write(output.path, text)
+            write_place(output.path, text)
     for output, text in texts:
         if output.path is None:
             stdout_writer(text)
@@ -97,19 +105,3 @@ def _format(output: Output, terminal_width: int | None) -> Format:
     if output.format == TableFormat.name and output.path is None and terminal_width is not None:
         return TableFormat(width=terminal_width, color=True)
     return FORMATS[output.format]
-
-
-def _check_place(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}", hint="Make the folder first.")
-    if path.is_dir():
-        raise UsageError(f"{path} cannot be written: it is a folder", hint="Name a file.")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"{path} cannot be written: the folder {path.parent} is not writable")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_atomically(path, text.encode())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error

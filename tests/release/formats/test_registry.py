@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import msgspec
@@ -109,6 +110,38 @@ def test_all_is_rendered_before_the_first_is_written(
     with pytest.raises(RuntimeError):
         write_outputs(sample, outputs, print)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_gets_the_text_and_stays_a_pipe(tmp_path: Path, sample: DriftReport) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_outputs(sample, parse_outputs([f"markdown={pipe}"]), print)
+        assert os.read(reader, 1 << 20).decode() == FORMATS["markdown"].render(sample)
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_link_stays_one_and_the_file_behind_it_is_written(tmp_path: Path, sample: DriftReport) -> None:
+    link, file = tmp_path / "link", tmp_path / "file"
+    link.symlink_to("file")
+    for _ in range(2):  # the first makes the file
+        write_outputs(sample, parse_outputs([f"json={link}"]), print)
+        assert link.is_symlink()
+        assert file.read_text() == FORMATS["json"].render(sample)
+    link.unlink()
+    link.symlink_to("nowhere/file")
+    with pytest.raises(UsageError, match=r"there is no folder .*nowhere"):
+        write_outputs(sample, parse_outputs([f"json={link}"]), print)
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
+def test_a_full_device_is_one_sentence(sample: DriftReport) -> None:
+    with pytest.raises(UsageError, match="/dev/full cannot be written: No space left"):
+        write_outputs(sample, parse_outputs(["json=/dev/full"]), print)
+    assert Path("/dev/full").is_char_device()
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path, sample: DriftReport) -> None:

@@ -91,7 +91,7 @@ def sealed(
         IntegrityError: its parts contradict each other.
     """
     unsealed = Baseline(
-        release=check_name(release, "release"),
+        release=_check_release(release),
         project=project,
         architecture=architecture,
         commit=commit,
@@ -148,7 +148,12 @@ def baseline_names(site: Site) -> tuple[str, ...]:
     found = [path for path in site.baselines.iterdir() if path.suffix.lower() == SUFFIX]
     stems = sorted(path.stem for path in found if not path.name.startswith("."))
     for name in stems:
-        check_name(name, "release")
+        _check_release(name)
+        if stems.count(name) > 1:
+            raise UsageError(
+                f"{site.baselines} holds two files of the release {name}, which differ in case alone",
+                hint=f"Keep the one that is called {name}{SUFFIX}.",
+            )
         if (twin := _twin(name, stems)) is not None:
             raise UsageError(
                 f"{site.baselines} holds two baselines of the same release, {name} and {twin}",
@@ -183,7 +188,7 @@ def baseline_path(site: Site, release: str) -> Path:
     Raises:
         UsageError: `release` cannot be the name of a file.
     """
-    return site.baselines / f"{check_name(release, 'release')}{SUFFIX}"
+    return site.baselines / f"{_check_release(release)}{SUFFIX}"
 
 
 def check_new(release: str, site: Site) -> None:
@@ -192,7 +197,7 @@ def check_new(release: str, site: Site) -> None:
     Raises:
         UsageError: the name cannot be a file's, or differs from another release's in case or spelling alone.
     """
-    if (twin := _twin(check_name(release, "release"), baseline_names(site))) is not None:
+    if (twin := _twin(_check_release(release), baseline_names(site))) is not None:
         raise UsageError(
             f"The release {release} is the same as {twin}, which has a baseline",
             hint="Choose another name, or remove that baseline.",
@@ -258,6 +263,13 @@ def _bytes(path: Path) -> bytes:
     return data
 
 
+def _check_release(name: str) -> str:
+    """The name itself, if it can be that of a file and is not read as one where a release is asked for."""
+    if name.lower().endswith(SUFFIX):
+        raise UsageError(f"The release {name[:60]!a} ends with {SUFFIX}", hint=f"Leave {SUFFIX} out: the file gets it.")
+    return check_name(name, "release")
+
+
 def _version(name: str) -> Version | None:
     try:
         return Version(name)
@@ -278,7 +290,9 @@ def _check(baseline: Baseline, where: str) -> None:
     def refuse(problem: str) -> None:
         raise IntegrityError(f"{where} contradicts itself: {problem}", hint=_RESTORE)
 
-    check_name(baseline.release, "release")
+    _check_release(baseline.release)
+    if not baseline.environments:
+        refuse("it holds no environment")
     for name, state in baseline.environments.items():
         if state.name != name:
             refuse(f"its environment {name} is called {state.name}")

@@ -206,6 +206,7 @@ def _other_fingerprint(whole: Baseline) -> Baseline:
     ("change", "named"),
     [
         (_renamed, "other is called cpu"),
+        (lambda whole: msgspec.structs.replace(whole, environments={}, golden=()), "no environment"),
         (_unsurveyed, "cpu was not surveyed"),
         (_other_wheel, "python.txt"),
         (_other_package, "debian.lock"),
@@ -232,7 +233,9 @@ def test_what_contradicts_itself_is_not_sealed_either(baseline, golden):
         baseline(golden=[golden(), golden()])
 
 
-@pytest.mark.parametrize("release", ["", "../v1", "v1 2", "v1/2", ".v1", "CON", "v" * 101, "v1\n"])
+@pytest.mark.parametrize(
+    "release", ["", "../v1", "v1 2", "v1/2", ".v1", "CON", "v" * 101, "v1\n", "v1.json", "v1.JSON"]
+)
 def test_a_release_needs_a_name_that_a_file_can_have(baseline, release):
     with pytest.raises(UsageError, match="release"):
         baseline(release=release)
@@ -279,6 +282,12 @@ def test_two_baselines_of_the_same_release_are_refused_with_both_names(baseline,
             find_baseline(site, name)
         assert "v1.2" in refused.value.message
         assert twin in refused.value.message
+
+
+def test_two_files_of_one_name_are_refused_whatever_the_case_of_their_suffix(baseline, site, path):
+    path.with_suffix(".JSON").write_bytes(path.read_bytes())
+    with pytest.raises(UsageError, match=r"two files of the release v1\.2"):
+        find_baseline(site, None)
 
 
 def test_names_that_are_no_versions_may_not_differ_in_case_alone_either(baseline, site):

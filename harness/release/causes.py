@@ -106,7 +106,8 @@ ROWS: tuple[Row, ...] = (
     Row("runtime dispatch.torch/mkl", ("variable MKL_CBWR",)),
     Row("runtime settings.{name}", ("variable {name}",)),
     Row("runtime settings.threads", ("variable OMP_NUM_THREADS", "hardware cores")),
-    Row("runtime settings.*.threads", (*_THREADS, "hardware cores")),
+    # Not from the cores: a pinned count stays on any machine, so one that went with them is a pin that is gone.
+    Row("runtime settings.*.threads", _THREADS),
     Row("runtime settings.{owner}/*", ("wheel {owner}", "wheel {owner}-*"), _CAME_OR_WENT),
     Row("runtime settings.sklearn/*", ("wheel scikit-learn",), _CAME_OR_WENT),
     # Variables that one choice sets together.

@@ -101,6 +101,7 @@ def test_a_consequence_follows_from_its_cause(cause, consequence):
         ("kernel release", "image manifest"),
         ("hardware memory", "runtime dispatch.numpy"),
         ("variable LANG", "runtime settings.numpy/openblas.threads"),
+        ("hardware cores", "runtime settings.numpy/openblas.threads"),
         ("spec users/harness/uid", "image layers/debian"),
         ("code inside", "wheel numpy"),
     ],

@@ -9,13 +9,13 @@ import msgspec
 
 from harness.engines.host_environment import IMAGE as HOST_IMAGE
 from harness.errors import ExitCode, UsageError, worst
-from harness.locking.imagespec import spec_path
+from harness.locking.imagespec import image_names, spec_path
 from harness.record.archive import find_runs
 from harness.record.snapshot import timestamp
 from harness.release.assess import assess
 from harness.release.baseline import Baseline, Golden, check_applies, find_baseline
 from harness.release.entries import SURVEYED
-from harness.release.numbers import golden_path
+from harness.release.numbers import golden_names, golden_path
 from harness.release.observe import observe
 from harness.release.report import (
     NUMBERS,
@@ -85,6 +85,7 @@ def check_drift(request: DriftRequest, site: Site) -> DriftReport:
     baseline = find_baseline(site, request.baseline)
     check_applies(baseline, site)
     check = _Check(request, baseline, site)
+    _require_environments(request, baseline, site)
     pairs = pairs_of(request, baseline)
     if request.golden:
         _require_golden(baseline, pairs)
@@ -146,6 +147,17 @@ def _untested(drift: EnvironmentDrift) -> bool:
     return bool(drift.not_tested) or Answer.NOT_TESTED in answers
 
 
+def _require_environments(request: DriftRequest, baseline: Baseline, site: Site) -> None:
+    """Refuse a candidate that is in neither the baseline nor the checkout, whatever it was to be held against."""
+    known = dict.fromkeys((*baseline.environments, *image_names(site.root), EngineName.HOST.value))
+    for name in request.candidates:
+        if name not in known:
+            raise UsageError(
+                f"There is no environment {name!r} in the checkout or the baseline {baseline.release}",
+                hint=suggestion(name, known),
+            )
+
+
 def _namesake(candidate: str, baseline: Baseline) -> str:
     names = tuple(baseline.environments)
     if candidate in names:
@@ -195,10 +207,10 @@ class _Check:
 
     def pair(self, pair: Pair) -> _Checked:
         before = self._baseline.environments[pair.environment]
-        if (reason := self._gone(pair)) is not None:
-            return _Checked(_unseen(pair, reason), Examined(frozenset()))
-        seen = observe(pair.candidate, self._site, profile=before.profile, fresh=self._request.fresh)
         goldens = tuple(golden for golden in self._baseline.golden if golden.environment == pair.environment)
+        if (reason := self._gone(pair)) is not None:
+            return _Checked(_unseen(pair, reason, goldens), Examined(frozenset()))
+        seen = observe(pair.candidate, self._site, profile=before.profile, fresh=self._request.fresh)
         cells, missed = self._golden(goldens, before, seen.state)
         drift = assess(
             before,
@@ -212,6 +224,7 @@ class _Check:
             measured_at=seen.measured_at,
             root=self._site.root,
         )
+        drift = msgspec.structs.replace(drift, known_golden=golden_names(goldens))
         return _Checked(drift, self._looked_at(goldens, cells, before, seen.state))
 
     def _gone(self, pair: Pair) -> str | None:
@@ -257,7 +270,7 @@ class _Check:
         return tuple(sorted(self._runs.get(group, ())))
 
 
-def _unseen(pair: Pair, reason: str) -> EnvironmentDrift:
+def _unseen(pair: Pair, reason: str, goldens: Sequence[Golden]) -> EnvironmentDrift:
     return EnvironmentDrift(
         name=pair.environment,
         candidate=pair.candidate,
@@ -269,4 +282,5 @@ def _unseen(pair: Pair, reason: str) -> EnvironmentDrift:
         golden=(),
         expired=(),
         measured_at=None,
+        known_golden=golden_names(goldens),
     )

@@ -8,7 +8,7 @@ import msgspec
 from harness.record.hashing import signature
 from harness.release.baseline import Golden, GoldenResult
 from harness.release.changes import Difference, simple
-from harness.release.report import Answer, GoldenCell, Layer
+from harness.release.report import Answer, GoldenCell, GoldenName, Layer
 from harness.release.rules import Moves, Rule
 from harness.release.state import EnvironmentState
 from harness.spec.digest import Digest
@@ -130,6 +130,15 @@ def golden_differences(cells: Sequence[GoldenCell]) -> tuple[Difference, ...]:
 def golden_path(golden: Golden, result: GoldenResult) -> str:
     """What `GoldenCell.path` calls a cell of the baseline."""
     return "/".join((golden.experiment, result.target, result.view, result.symbol or "all", result.family))
+
+
+def golden_names(goldens: Sequence[Golden]) -> tuple[GoldenName, ...]:
+    """Every cell that golden runs of a baseline hold."""
+    return tuple(
+        GoldenName(experiment=golden.experiment, target=result.target, path=golden_path(golden, result))
+        for golden in goldens
+        for result in golden.cells
+    )
 
 
 def scope_of(rule: Rule, path: str, known: frozenset[str]) -> Scope:

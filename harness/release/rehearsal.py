@@ -18,8 +18,9 @@ from harness.record.snapshot import timestamp
 from harness.release.assess import assess
 from harness.release.baseline import Golden
 from harness.release.golden import compare_golden, golden_of, run_golden
+from harness.release.numbers import golden_names
 from harness.release.observe import Observation, observe, sources
-from harness.release.report import Answer, DriftReport, EnvironmentDrift, GoldenCell, NotTested
+from harness.release.report import Answer, DriftReport, EnvironmentDrift, GoldenCell, NotTested, Purpose
 from harness.release.rules import Rules, load_rules
 from harness.release.site import Site
 from harness.release.state import EnvironmentState
@@ -84,6 +85,7 @@ def rehearse(request: RehearsalRequest, site: Site) -> Rehearsal:
             environments=drifts,
             waivers=(),
             exit_code=exit_code_of(drifts),
+            purpose=Purpose.REHEARSAL,
         ),
     )
 
@@ -131,7 +133,8 @@ def _drift(image: str, request: RehearsalRequest, site: Site, tried: Trial, rule
         measured_at=after.measured_at,
         root=site.root,
     )
-    return msgspec.structs.replace(drift, candidate=_candidate(image, request, tried))
+    named = golden_names(goldens)
+    return msgspec.structs.replace(drift, candidate=_candidate(image, request, tried), known_golden=named)
 
 
 def _observe_upgraded(image: str, site: Site, root: Path) -> Observation:

@@ -11,6 +11,13 @@ from harness.spec.digest import Digest
 SCHEMA = "harness.drift/1"
 
 
+class Purpose(StrEnum):
+    """What a report is for. In a `rehearsal` the environment is meant to change: numbers alone make it red."""
+
+    DRIFT = "drift"
+    REHEARSAL = "rehearsal"
+
+
 class Layer(StrEnum):
     """Where a change is. `probe` and `golden` are numbers; every other layer is environment."""
 
@@ -141,6 +148,14 @@ class GoldenCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return "/".join((self.experiment, self.target, self.view, self.symbol or "all", self.family))
 
 
+class GoldenName(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A golden cell of the baseline, run again or not: `path` is what `GoldenCell.path` calls it."""
+
+    experiment: str
+    target: str
+    path: str
+
+
 class ExpiredGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A comparison group of the baseline that nothing run from now on can be compared in.
 
@@ -157,7 +172,7 @@ class EnvironmentDrift(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     `tested_by` says what the answer on numbers rests on (`probe`, `golden`). `measured_at` is when the candidate was
     surveyed (UTC), null where it was not. Changes come in the order of layers, then paths. `probed` counts the probe
-    kernels that were compared, by library.
+    kernels that were compared, by library. `known_golden` are all golden cells that the baseline holds of it.
     """
 
     name: str
@@ -171,6 +186,7 @@ class EnvironmentDrift(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     expired: tuple[ExpiredGroup, ...]
     measured_at: str | None
     probed: dict[str, int] = {}
+    known_golden: tuple[GoldenName, ...] = ()
 
 
 class WaiverState(StrEnum):
@@ -194,9 +210,11 @@ class WaiverOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class DriftReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole check. `exit_code` is what the command answers: 0 no drift, 1 drift, 3 not all was tested, 4 integrity.
+    """A whole check. `exit_code` is what the command answers: 0 no drift, 1 drift, 3 not all was tested.
 
-    `created_at` is UTC. `commit` is that of the checkout now (null outside git), `rules` the digest of the rules used.
+    A check that comes to no answer makes no report. `created_at` is UTC. `commit` is that of the checkout now (null
+    outside git), `rules` the digest of the rules used. In a rehearsal `baseline` says what it was held against, and
+    1 is for numbers alone.
     """
 
     schema: str = SCHEMA
@@ -209,3 +227,4 @@ class DriftReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     environments: tuple[EnvironmentDrift, ...]
     waivers: tuple[WaiverOutcome, ...]
     exit_code: int
+    purpose: Purpose = Purpose.DRIFT

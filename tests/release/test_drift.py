@@ -317,8 +317,43 @@ def test_a_candidate_of_another_name_is_held_against_the_environment_given(place
     assert pairs(candidates=("new",)) == [("cpu", "new")]
 
 
+@pytest.mark.parametrize("others", [(), ("host",)])
+def test_a_candidate_that_is_nowhere_is_called_that_first(place: Place, others: tuple[str, ...]) -> None:
+    place.baseline(place.state(), *(place.state(name=name) for name in others))
+    for fields in ({}, {"environment": "cpu"}):
+        with pytest.raises(UsageError, match="no environment 'cpux' in the checkout or the baseline v1") as caught:
+            place.check(candidates=("cpux",), **fields)
+        assert "Did you mean cpu?" in str(caught.value)
+    assert place.asked == []
+
+
+def test_a_candidate_of_the_checkout_alone_is_held_against_the_baseline(place: Place) -> None:
+    place.baseline()
+    place.now["cpu-prev"] = place.state(name="cpu-prev")
+    report = place.check(candidates=("cpu-prev",))
+    assert [(each.name, each.candidate) for each in report.environments] == [("cpu", "cpu-prev")]
+
+
+def test_the_baseline_s_golden_cells_are_named_whether_they_were_run_or_not(
+    place: Place, golden: Callable[..., Golden]
+) -> None:
+    run = golden()
+    place.baseline(place.state(), place.state(name="host"), golden=(run,))
+    place.now["host"] = place.state(name="host")
+    cpu, host = place.check().environments
+    assert [(each.experiment, each.target) for each in cpu.known_golden] == [
+        (run.experiment, result.target) for result in run.cells
+    ]
+    assert cpu.known_golden[2].path == "determinism_test/fwd_ret_10d/SYMBOL_SPECIFIC/AAPL/lightgbm"
+    assert (cpu.golden, host.known_golden) == ((), ())
+    (place.root / "docker" / "cpu.yaml").unlink()
+    (gone,) = place.check(candidates=("cpu",)).environments
+    assert gone.known_golden == cpu.known_golden
+
+
 def test_a_candidate_of_another_name_is_told_apart_in_the_report(place: Place) -> None:
     place.baseline()
+    shutil.copy(ROOT / "docker" / "cpu.yaml", place.root / "docker" / "new.yaml")
     place.now["new"] = msgspec.structs.replace(place.variable("8"), name="new")
     report = place.check(candidates=("new",))
     (found,) = report.environments

@@ -19,7 +19,7 @@ from harness.record.hashing import digest_of, signature
 from harness.release import rehearsal as module
 from harness.release.observe import Observation, sources
 from harness.release.rehearsal import Rehearsal, RehearsalRequest, exit_code_of, rehearse
-from harness.release.report import Answer, EnvironmentDrift, GoldenCell, NotTested
+from harness.release.report import Answer, EnvironmentDrift, GoldenCell, NotTested, Purpose
 from harness.release.site import Site
 from harness.store.progress import SILENT
 from harness.store.store import Store
@@ -158,6 +158,8 @@ def test_an_upgrade_that_changes_the_environment_alone_answers_0(scene: Scene) -
     assert (drift.environment, drift.numbers, drift.not_tested) == (Answer.CHANGED, Answer.UNCHANGED, ())
     assert done.report.exit_code == ExitCode.OK
     assert drift.tested_by == ("probe", "golden")
+    assert done.report.purpose is Purpose.REHEARSAL
+    assert [each.path for each in drift.known_golden] == [cell.path for cell in drift.golden]
 
 
 def test_a_golden_run_with_other_bits_answers_1_although_no_kernel_moved(scene: Scene) -> None:

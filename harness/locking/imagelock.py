@@ -8,6 +8,9 @@ SCHEMA = "harness.image-lock/1"
 BUILDER_FORMAT = 1
 """The version of how an image is assembled (`harness.images`): raised when equal inputs come to give other bytes."""
 
+INPUTS = ("spec", "debian.lock", "python.txt", "variables")
+"""The order in which a lock names its inputs; others come after these, by name."""
+
 
 class LayerLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One layer. It is stored uncompressed, so `digest` is its blob digest and its diff ID alike; `size` is bytes."""
@@ -18,7 +21,10 @@ class LayerLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ImageLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What `harness build` must arrive at. `inputs` holds every input's digest by name (spec, locks, variables)."""
+    """What `harness build` must arrive at. `inputs` holds every input's digest by name (spec, locks, variables).
+
+    Its names have one order, whatever order they come in, so that an equal lock has equal bytes wherever it was kept.
+    """
 
     schema: str = SCHEMA
     name: str
@@ -27,3 +33,11 @@ class ImageLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     manifest: Digest
     config: Digest
     layers: tuple[LayerLock, ...]
+
+    def __post_init__(self) -> None:
+        ordered = {name: self.inputs[name] for name in sorted(self.inputs, key=_place)}
+        msgspec.structs.force_setattr(self, "inputs", ordered)
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (INPUTS.index(name) if name in INPUTS else len(INPUTS), name)

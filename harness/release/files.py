@@ -1,4 +1,4 @@
-"""The files that an environment is made from, byte for byte as they were, out of its `Sources` alone."""
+"""The files that an environment is made from, out of its `Sources` alone: locks byte for byte, the spec by content."""
 
 from pathlib import Path
 from typing import Any
@@ -34,16 +34,18 @@ def source_files(sources: Sources) -> dict[str, bytes]:
         f"lockfiles/{name}/debian.lock": encode_lock(sources.debian),
         f"lockfiles/{name}/python.txt": encode_python_lock(sources.python),
     }
-    found: dict[str, Digest] = {Path(path).name: digest_of(data) for path, data in files.items() if path != spec}
-    found |= {"spec": _digest_read_back(files[spec], spec), "variables": signature(sources.variables)}
-    for what in sorted(found | sources.digests):
-        if found.get(what) != sources.digests.get(what):
-            raise IntegrityError(
-                f"The {what} kept of the image {name} is not the one that it was made from: its digest is another",
-                hint=_HINT,
-            )
     if sources.image is not None:
         files[f"lockfiles/{name}/image.lock"] = encode_lock(sources.image)
+    found: dict[str, Digest] = {Path(path).name: digest_of(data) for path, data in files.items() if path != spec}
+    found |= {"spec": _digest_read_back(files[spec], spec), "variables": signature(sources.variables)}
+    recorded = dict(sources.digests)
+    if sources.image_digest is not None:
+        recorded["image.lock"] = sources.image_digest
+    for what in sorted(found | recorded):
+        if found.get(what) != recorded.get(what):
+            raise IntegrityError(
+                f"The {what} kept of the image {name} is not that of then: its digest is another", hint=_HINT
+            )
     return files
 
 

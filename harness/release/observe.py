@@ -9,8 +9,9 @@ from harness.locking.check import check, input_digests
 from harness.locking.debian import read_debian_lock
 from harness.locking.imagelock import BUILDER_FORMAT, SCHEMA, ImageLock
 from harness.locking.imagespec import load_image_spec
-from harness.locking.lockfile import read_lock
+from harness.locking.lockfile import encode_lock, read_lock
 from harness.locking.python import read_python_lock
+from harness.record.hashing import digest_of
 from harness.release.site import Site
 from harness.release.state import EnvironmentState, Sources
 from harness.runs.machine import gpu_driver
@@ -38,6 +39,7 @@ def sources(root: Path, image: str) -> Sources:
     """
     spec, folder = load_image_spec(root, image), root / "lockfiles" / image
     locked = folder / "image.lock"
+    image_lock = read_lock(locked, ImageLock, schema=SCHEMA) if locked.exists() else None
     return Sources(
         spec=spec,
         debian=read_debian_lock(folder / "debian.lock"),
@@ -45,7 +47,8 @@ def sources(root: Path, image: str) -> Sources:
         digests=input_digests(root, image),
         variables=image_variables(spec.variant),
         builder=BUILDER_FORMAT,
-        image=read_lock(locked, ImageLock, schema=SCHEMA) if locked.exists() else None,
+        image=image_lock,
+        image_digest=None if image_lock is None else digest_of(encode_lock(image_lock)),
     )
 
 
@@ -66,7 +69,7 @@ def observe(
     known = environment(name, place)
     of = sources(place, known.image)
     if known.engine is EngineName.HOST:
-        of = msgspec.structs.replace(of, image=None)
+        of = msgspec.structs.replace(of, image=None, image_digest=None)
     surveyed: Surveyed | None = None
     reason = obstacle(known, of, place)
     if reason is None:

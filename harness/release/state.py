@@ -16,7 +16,8 @@ class Sources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What an environment is made from, whole: with it the very image can be made again.
 
     `digests` are those of the inputs by name (`spec`, `debian.lock`, `python.txt`, `variables`), `image` is null where
-    no image was locked, `variables` are those that stand in the image's config, `builder` is the builder's format.
+    no image was locked, `image_digest` is that of the bytes of `image.lock` (null with it), `variables` are those that
+    stand in the image's config, `builder` is the builder's format.
     """
 
     spec: ImageSpec
@@ -26,6 +27,7 @@ class Sources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     variables: dict[str, str]
     builder: int
     image: ImageLock | None
+    image_digest: Digest | None
 
 
 class EnvironmentState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from harness.errors import IntegrityError, OutdatedLockError, PrerequisiteError, UsageError
+from harness.locking.lockfile import encode_lock
 from harness.record.archive import LoadedRun
 from harness.record.cells import Cell, RunLabel
 from harness.record.compare import SILENT_CHANGE
@@ -211,7 +212,8 @@ class Played:
 def other(state, cpu_sources):
     """The state of the environment with another image."""
     image = msgspec.structs.replace(cpu_sources.image, manifest=digest("another manifest"))
-    return state(sources=msgspec.structs.replace(cpu_sources, image=image))
+    sources = msgspec.structs.replace(cpu_sources, image=image, image_digest=digest_of(encode_lock(image)))
+    return state(sources=sources)
 
 
 def test_the_same_image_is_run_once_a_golden(monkeypatch, run_of, golden, state, site):

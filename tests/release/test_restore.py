@@ -12,6 +12,7 @@ from harness.errors import HarnessError, IntegrityError, UsageError
 from harness.images.build import open_image
 from harness.locking.check import check, input_digests
 from harness.locking.imagespec import ImageSpec, load_image_spec, spec_digest
+from harness.release.baseline import read_baseline, write_baseline
 from harness.release.files import source_files
 from harness.release.observe import sources
 from harness.release.restore import restore, restored, why_not_now
@@ -30,6 +31,10 @@ def replaced(of: Sources, **fields: object) -> Sources:
     return msgspec.structs.replace(of, **fields)
 
 
+def bare(of: Sources) -> Sources:
+    return replaced(of, image=None, image_digest=None)
+
+
 @pytest.mark.parametrize("name", ["cpu", "cpu-prev"])
 def test_the_locks_come_back_byte_for_byte_and_the_spec_with_its_content(state, site, name):
     then = state(name=name, sources=sources(ROOT, name))
@@ -40,6 +45,16 @@ def test_the_locks_come_back_byte_for_byte_and_the_spec_with_its_content(state, 
         assert input_digests(root, name) == input_digests(ROOT, name)
         assert check(root, [name]) == []
     assert not root.exists()
+
+
+@pytest.mark.parametrize("name", ["cpu", "cpu-prev"])
+def test_what_was_written_and_read_again_is_restored_byte_for_byte(baseline, state, site, tmp_path, name):
+    path = write_baseline(baseline(environments=[state(name=name, sources=sources(ROOT, name))], golden=()), site)
+    for lock in restore(read_baseline(path), name, tmp_path / "then"):
+        if lock.name in LOCKS:
+            assert lock.read_bytes() == (ROOT / "lockfiles" / name / lock.name).read_bytes()
+    with open_image(name, root=tmp_path / "then", store=site.store) as image:
+        assert image.reference.manifest == read_baseline(path).environments[name].sources.image.manifest
 
 
 def test_the_image_is_that_of_then_after_the_checkouts_locks_have_changed(state, site):
@@ -54,7 +69,7 @@ def test_the_image_is_that_of_then_after_the_checkouts_locks_have_changed(state,
 
 
 def test_without_an_image_lock_none_is_written(state, site):
-    with restored(state(name="host", sources=replaced(sources(ROOT, "cpu"), image=None)), site) as root:
+    with restored(state(name="host", sources=bare(sources(ROOT, "cpu"))), site) as root:
         assert sorted(path.name for path in (root / "lockfiles/cpu").iterdir()) == ["debian.lock", "python.txt"]
 
 
@@ -64,6 +79,15 @@ def test_what_does_not_come_out_with_its_digest_is_refused_and_nothing_is_left(s
     with pytest.raises(IntegrityError, match=what), restored(state(sources=broken), site):
         pass
     assert not list(site.store.temporary.iterdir())
+
+
+def test_an_image_lock_that_is_not_the_one_of_then_is_refused(cpu_sources):
+    source_files(cpu_sources)
+    source_files(bare(cpu_sources))
+    other = msgspec.structs.replace(cpu_sources.image, manifest=NOTHING)
+    for fields in ({"image_digest": NOTHING}, {"image_digest": None}, {"image": None}, {"image": other}):
+        with pytest.raises(IntegrityError, match=r"image\.lock kept of the image cpu"):
+            source_files(replaced(cpu_sources, **fields))
 
 
 def test_an_additional_digest_is_refused(cpu_sources):

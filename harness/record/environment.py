@@ -11,6 +11,8 @@ from harness.spec.run import ImageReference, Profile
 from harness.spec.variables import thread_counts
 
 SCHEMA = "harness.environment/1"
+PROBED = ("python", "numpy", "scipy", "sklearn", "lightgbm", "xgboost", "torch")
+"""What the probe has kernels of, by the names that libraries are imported by; `python` is the C library's functions."""
 
 
 class Library(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -185,10 +185,17 @@ def _torch() -> Kernels:
     yield from kernels(_uniform, _heavy_tailed)
 
 
+def _sklearn() -> Kernels:
+    from harness.strict.probe_sklearn import kernels
+
+    yield from kernels(*_regression())
+
+
 KNOWN: dict[str, Callable[[], Kernels]] = {
     "python": _python,
     "numpy": _numpy,
     "scipy": _scipy,
+    "sklearn": _sklearn,
     "lightgbm": _lightgbm,
     "xgboost": _xgboost,
     "torch": _torch,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
+from harness.record.environment import PROBED
 from harness.strict.probe import KNOWN, probe
 
 INSTALLED = [name for name in KNOWN if name == "python" or importlib.util.find_spec(name) is not None]
@@ -94,6 +95,20 @@ def test_another_variant_of_the_c_library_is_noticed(measured):
         pytest.skip("this CPU has no FMA")
     other = measured("python", GLIBC_TUNABLES="glibc.cpu.hwcaps=-AVX2,-FMA")
     assert {"sin", "cos"} <= changed(measured("python"), other, "python")
+
+
+@pytest.mark.skipif("sklearn" not in INSTALLED, reason="needs scikit-learn")
+def test_another_blas_under_scikit_learn_is_noticed_and_no_tree_moves_with_it(measured):
+    if platform.machine() != "x86_64":
+        pytest.skip("needs two core types of OpenBLAS")
+    base = measured("sklearn", OPENBLAS_CORETYPE="Haswell")
+    found = changed(base, measured("sklearn", OPENBLAS_CORETYPE="Prescott"), "sklearn")
+    assert "distances" in found
+    assert not found & {"tree", "forest", "scaler"}
+
+
+def test_what_reports_call_probed_is_what_has_kernels():
+    assert tuple(KNOWN) == PROBED
 
 
 def test_an_unknown_library_is_refused_by_name():

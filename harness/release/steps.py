@@ -58,10 +58,11 @@ def check_locks(site: Site, git: GitState) -> Outcome:
         for path in (site.root / folder).rglob("*")
         if path.is_file() and not path.is_relative_to(site.root / BASELINES)
     )
-    problems = [f"{name} is not committed: git ignores it" for name in found if name not in tracked]
-    problems += [f"{item.lock} {item.message}; `{item.remedy}` mends it" for item in check(site.root)]
-    if problems:
-        return Outcome(StepState.FAILED, tuple(problems), ExitCode.DIVERGENT)
+    ignored = [f"{name} is not committed: git ignores it" for name in found if name not in tracked]
+    outdated = [f"{item.lock} {item.message}; `{item.remedy}` mends it" for item in check(site.root)]
+    if ignored or outdated:
+        code = ExitCode.USAGE if ignored else ExitCode.DIVERGENT
+        return Outcome(StepState.FAILED, (*ignored, *outdated), code)
     seen = f"{count(len(found), 'file')} under docker/ and lockfiles/, all of commit {git.commit}, none outdated"
     return Outcome(StepState.PASSED, (seen,))
 

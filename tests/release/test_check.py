@@ -302,7 +302,7 @@ def test_a_lock_that_git_ignores_fails(released: Played) -> None:
     (released.site.root / ".gitignore").write_text("lockfiles/cpu/extra.lock\n")
     commit(released.site)
     (released.site.root / "lockfiles" / "cpu" / "extra.lock").touch()
-    refuses(released, "locks", 1, "lockfiles/cpu/extra.lock is not committed")
+    refuses(released, "locks", 2, "lockfiles/cpu/extra.lock is not committed")
 
 
 def test_an_image_that_comes_out_otherwise_fails_and_the_rest_goes_on(released: Played) -> None:

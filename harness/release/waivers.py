@@ -130,7 +130,7 @@ def draft_waivers(report: DriftReport) -> str:
 def _check(waiver: Waiver, index: int, origin: Origin, today: date) -> None:
     place = ("waivers", index)
     for key, hint in (("author", "Name who answers for it."), ("reason", "Say why the change is acceptable.")):
-        if not getattr(waiver, key).strip():
+        if not any(character.isalnum() for character in getattr(waiver, key)):  # what nobody sees is no name
             raise origin.error((*place, key), "is empty", hint)
     if not waiver.covers:
         raise origin.error((*place, "covers"), "is empty", "Name the changes; `--draft-waivers` writes them down.")

@@ -189,6 +189,7 @@ def test_of_several_entries_the_one_that_matches_nothing_is_named(file: Path) ->
     [
         ("    reason: >\n      Security fix, no kernel of ours moved.\n", "", 2, "waivers[0] has no reason"),
         ("    reason: >\n      Security fix, no kernel of ours moved.", '    reason: "  "', 4, "waivers[0].reason"),
+        ("reason: >\n      Security fix, no kernel of ours moved.", 'reason: "\\u200b"', 4, "waivers[0].reason"),
         ("    author: Ada Lovelace\n", "", 2, "waivers[0] has no author"),
         ("author: Ada Lovelace", 'author: ""', 3, "waivers[0].author"),
         ("author: Ada Lovelace", "author: [Ada]", 3, "waivers[0].author"),

@@ -83,11 +83,11 @@ def drift(
     width = stdout.width if stdout.is_terminal else None
     write_outputs(report, outputs, stdout.file.write, terminal_width=width)
     if draft_waivers is not None:
-        from harness.record.files import write_atomically
+        from harness.release.outputs import write_place
         from harness.release.waivers import draft_waivers as draft
         from harness.release.waivers import unanswered
 
-        write_atomically(draft_waivers, draft(report).encode())
+        write_place(draft_waivers, draft(report))
         said = f"Wrote {draft_waivers}: {len(unanswered(report))} changes that nobody answers for"
         stderr.print(said, markup=False, highlight=False)
     return report.exit_code

@@ -208,8 +208,8 @@ def write_baseline(baseline: Baseline, site: Site, *, replace: bool = False) -> 
     """Write a baseline to its place, unless the same bytes lie there already.
 
     Raises:
-        UsageError: that release, or one of the same name but for its case, has another baseline.
-        OSError: it cannot be written.
+        UsageError: that release, or one of the same name but for its case, has another baseline; or it cannot be
+            written.
     """
     check_new(baseline.release, site)
     path, data = baseline_path(site, baseline.release), pretty_json(baseline)
@@ -222,8 +222,11 @@ def write_baseline(baseline: Baseline, site: Site, *, replace: bool = False) -> 
                 f"{path} is there already, with another content",
                 hint="A release never changes: choose another name, or give --replace.",
             )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
     return path
 
 

@@ -320,6 +320,13 @@ def test_another_content_is_refused_unless_it_is_to_replace(baseline, site, path
     assert read_baseline(path) == other
 
 
+def test_a_place_that_cannot_be_written_is_named(baseline, site):
+    site.baselines.parent.mkdir(parents=True, exist_ok=True)
+    site.baselines.write_text("a file where the folder should be")
+    with pytest.raises(UsageError, match=r"v1\.2\.json cannot be written"):
+        write_baseline(baseline(), site)
+
+
 def test_a_damaged_baseline_can_be_replaced(baseline, site, path):
     path.write_bytes(b"{")
     with pytest.raises(UsageError):

@@ -172,7 +172,9 @@ class EnvironmentDrift(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     `tested_by` says what the answer on numbers rests on (`probe`, `golden`). `measured_at` is when the candidate was
     surveyed (UTC), null where it was not. Changes come in the order of layers, then paths. `probed` counts the probe
-    kernels that were compared, by library. `known_golden` are all golden cells that the baseline holds of it.
+    kernels that were compared, by library; `unprobed` are installed wheels that compute by the rules and that no probe
+    was compared of, so that golden runs alone can clear them. `known_golden` are all golden cells that the baseline
+    holds of it.
     """
 
     name: str
@@ -186,6 +188,7 @@ class EnvironmentDrift(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     expired: tuple[ExpiredGroup, ...]
     measured_at: str | None
     probed: dict[str, int] = {}
+    unprobed: tuple[str, ...] = ()
     known_golden: tuple[GoldenName, ...] = ()
 
 
@@ -214,7 +217,8 @@ class DriftReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     A check that comes to no answer makes no report. `created_at` is UTC. `commit` is that of the checkout now (null
     outside git), `rules` the digest of the rules used. In a rehearsal `baseline` says what it was held against, and
-    1 is for numbers alone.
+    1 is for numbers alone. `unbaselined` are the environments with a locked image in the checkout that the baseline
+    does not have: nothing is said of them.
     """
 
     schema: str = SCHEMA
@@ -228,3 +232,4 @@ class DriftReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     waivers: tuple[WaiverOutcome, ...]
     exit_code: int
     purpose: Purpose = Purpose.DRIFT
+    unbaselined: tuple[str, ...] = ()

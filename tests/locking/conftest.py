@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.locking import lock as lock_module
+from harness.locking.requirements import INSIDE_TEST
 from harness.store import fetch, sources
 from harness.store.progress import SILENT
 from harness.store.store import Store
@@ -113,7 +114,7 @@ def _record_hash(data: bytes) -> str:
 def make_links(environment: dict[str, str]) -> Path:
     """The folder of wheels, with all that the checkout asks for."""
     folder = Path(environment["UV_FIND_LINKS"])
-    for name in ("demo", "tool", "pytest", "hypothesis"):
+    for name in ("demo", "tool", *(required.replace("-", "_") for required in INSIDE_TEST)):
         make_wheel(folder, name)
     return folder
 

@@ -33,14 +33,16 @@ types: .venv/.ready-dev
 imports: .venv/.ready-dev
 	.venv/bin/lint-imports
 
+# Two at a time (tests/conftest.py says which stay together), but for those that another run would disturb.
 test-outside: .venv/.ready-dev engine
 	$(HARNESS) lock --check
-	.venv/bin/python -m pytest --ignore tests/strict --ignore tests/training
+	.venv/bin/python -m pytest --ignore tests/strict --ignore tests/training -n 2 -m "not alone"
+	.venv/bin/python -m pytest tests/integration -m alone
 
 # The rooms that run inside are tested with the libraries of the image's lock, in the host engine's environment.
 test-inside: .venv/.ready-dev $(INSIDE)/.ready
 	HARNESS_TEST_PANEL="$$($(HARNESS) dataset sp500)" \
-	PYTHONPATH=$(CURDIR):$(INSIDE) PYTHONDONTWRITEBYTECODE=1 "$$($(HARNESS) host-environment)" -m pytest tests/strict tests/training tests/record/test_hashing.py
+	PYTHONPATH=$(CURDIR):$(INSIDE) PYTHONDONTWRITEBYTECODE=1 "$$($(HARNESS) host-environment)" -m pytest -n 2 tests/strict tests/training tests/record/test_hashing.py
 
 engine: .venv/.ready
 	docker/ensure-engine.sh
@@ -66,5 +68,5 @@ clean: ## Remove our containers and images from the engine, and the checkout's o
 
 $(INSIDE)/.ready: .venv/.ready lockfiles/inside-test.txt
 	rm -rf $(INSIDE)
-	.venv/bin/uv pip install --quiet --python "$$($(HARNESS) host-environment)" --target $(INSIDE) --require-hashes -r lockfiles/inside-test.txt
+	.venv/bin/uv pip install --quiet --python "$$($(HARNESS) host-environment)" --target $(INSIDE) --compile-bytecode --require-hashes -r lockfiles/inside-test.txt
 	touch $@

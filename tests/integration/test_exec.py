@@ -238,9 +238,10 @@ def test_a_closed_pipe_ends_the_run_as_it_ends_any_program(host_project: Project
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_the_program_and_leaves_nothing(project: Project, number: int) -> None:
-    project.write("wait.py", "import time; print('waits', flush=True); time.sleep(300)")
+    script = f"wait-{number}.py"  # by which its container is known among those of other tests
+    project.write(script, "import time; print('waits', flush=True); time.sleep(300)")
     process = subprocess.Popen(
-        project.command("--", "python", "wait.py"),
+        project.command("--", "python", script),
         cwd=project.folder, env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -254,7 +255,7 @@ def test_an_interrupt_ends_the_program_and_leaves_nothing(project: Project, numb
     if project.engine == "docker":
         client = docker.DockerClient(base_url=os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
         commands = [container.attrs["Config"]["Cmd"] for container in client.containers.list(all=True)]
-        assert not [command for command in commands if "wait.py" in command]
+        assert not [command for command in commands if script in command]
 
 
 # Where it works, and what is kept

@@ -41,6 +41,7 @@ def under_way(own_shop):
     process.communicate()
 
 
+@pytest.mark.alone
 def test_a_killed_run_leaves_nothing_published_and_the_next_one_tidies_up(own_shop, under_way):
     under_way.kill()
     assert under_way.wait(30) == -signal.SIGKILL

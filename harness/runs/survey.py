@@ -13,6 +13,7 @@ import msgspec
 
 import harness
 from harness.engines.host_environment import ensure_environment
+from harness.engines.installed import check_installed
 from harness.engines.interface import Engine
 from harness.engines.seccomp import PROFILE as SECCOMP_PROFILE
 from harness.errors import ExitCode, HarnessError, IntegrityError, PrerequisiteError, ToolError
@@ -84,13 +85,14 @@ def survey(
 
     Raises:
         OutdatedLockError: the image's lock is older than what it was made from.
-        IntegrityError: the image is not what its lock says, or the survey was not strict.
+        IntegrityError: the image is not what its lock says, a file of the host environment is not what its wheel's
+            RECORD says, or the survey was not strict.
         PrerequisiteError: the environment cannot be made, or needs a GPU that it does not get.
         ToolError: a library cannot be imported, or the engine failed.
     """
     spec, ground = _run_spec(environment, root=root, store=store, engine=engine, progress=progress, profile=profile)
     said = engine.describe()
-    plain = None
+    plain, interpreter = None, Path()
     if environment.engine.value == HOST:
         interpreter = ensure_environment(root, store, progress)
         plain = plain_environment(interpreter, root / "lockfiles" / environment.image / "python.txt")
@@ -106,6 +108,8 @@ def survey(
             compiled = _ground(environment, root, store, engine, progress, compiled=True)
             spec = msgspec.structs.replace(spec, mounts=compiled.mounts)
         with progress.task(f"Surveying the environment {environment.name}"):
+            if plain is not None:  # what an image holds was made by digest; a virtual environment anybody may edit
+                check_installed(interpreter.parents[1])
             captured = _measure(spec, engine, store)
         found = Survey(captured=captured, variables=spec.environment, engine=said, memory=ground.resources.memory or 0)
         measured_at = timestamp(datetime.now(UTC))

@@ -1,4 +1,6 @@
+import base64
 import hashlib
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,6 +11,7 @@ import pytest
 from packaging.tags import Tag
 
 from harness.engines.host_environment import ensure_environment, unfit_wheels
+from harness.engines.installed import check_installed
 from harness.errors import HarnessError, IntegrityError, PrerequisiteError
 from harness.locking.python import LockedWheel, PythonLock, encode_python_lock
 from harness.spec.digest import digest_from_hex
@@ -16,6 +19,12 @@ from harness.store.progress import SILENT
 from harness.store.store import Store
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def stated(content: str) -> str:
+    """A hash as RECORD writes it."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest())
+    return f"sha256={digest.rstrip(b'=').decode()}"
 
 
 def make_wheel(folder: Path, name: str, tag: str = "py3-none-any", *, text: str = "VALUE = 1\n") -> LockedWheel:
@@ -27,7 +36,8 @@ def make_wheel(folder: Path, name: str, tag: str = "py3-none-any", *, text: str 
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
     }
-    record = "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"])
+    record = "".join(f"{file},{stated(content)},{len(content)}\n" for file, content in files.items())
+    record += f"{info}/RECORD,,\n"
     with zipfile.ZipFile(path, "w") as archive:
         for file, content in {**files, f"{info}/RECORD": record}.items():
             archive.writestr(zipfile.ZipInfo(file), content)
@@ -69,6 +79,22 @@ def test_the_environment_holds_the_locks_wheels_and_is_made_once(tmp_path: Path,
     assert ensure_environment(tmp_path, store, SILENT) == interpreter
     assert interpreter.stat().st_ctime_ns == made
     assert list(store.temporary.iterdir()) == []
+
+
+def test_a_file_that_was_edited_after_it_was_installed_is_told_by_its_wheels_list(
+    tmp_path: Path, wheels: Path, store: Store
+) -> None:
+    write_lock(tmp_path, make_wheel(wheels, "alpha"), make_wheel(wheels, "beta", text="VALUE = 2\n"))
+    folder = ensure_environment(tmp_path, store, SILENT).parents[1]
+    check_installed(folder)
+    (module,) = folder.glob("lib/python*/site-packages/beta.py")
+    module.write_text("VALUE = 3\n")
+    with pytest.raises(IntegrityError, match=r"beta\.py is not the file that its wheel's RECORD lists") as refused:
+        check_installed(folder)
+    assert f"Remove {folder}" in (refused.value.hint or "")
+    shutil.rmtree(folder)
+    assert ensure_environment(tmp_path, store, SILENT).parents[1] == folder
+    check_installed(folder)
 
 
 def test_another_lock_is_another_environment(tmp_path: Path, wheels: Path, store: Store) -> None:

@@ -198,6 +198,38 @@ def test_a_plain_process_is_asked_anew_when_its_files_change(
     assert not ask(engine, HOST).kept
 
 
+def test_a_plain_process_is_not_surveyed_in_an_environment_that_was_altered(
+    ask, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surveying, "ensure_environment", lambda *_: tmp_path / "bin" / "python3")
+    monkeypatch.setattr(surveying, "plain_environment", lambda *_: {"environment": digest_of(b"one")})
+    checked: list[Path] = []
+
+    def altered(folder: Path) -> None:
+        checked.append(folder)
+        raise IntegrityError("numpy/__init__.py is another")
+
+    monkeypatch.setattr(surveying, "check_installed", altered)
+    engine = Inside("host")
+    with pytest.raises(IntegrityError, match="is another"):
+        ask(engine, HOST)
+    assert (checked, engine.specs, kept(home)) == ([tmp_path], [], [])
+    assert ask(Inside()).survey.captured == CAPTURED  # an image's files are those of its layers
+    assert checked == [tmp_path]
+
+
+def test_the_files_of_a_plain_process_are_read_when_it_is_surveyed_and_not_when_the_survey_was_kept(
+    ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surveying, "ensure_environment", lambda *_: tmp_path / "bin" / "python3")
+    monkeypatch.setattr(surveying, "plain_environment", lambda *_: {"environment": digest_of(b"one")})
+    checked: list[Path] = []
+    monkeypatch.setattr(surveying, "check_installed", checked.append)
+    engine = Inside("host")
+    assert [ask(engine, HOST, fresh=fresh).kept for fresh in (False, False, True)] == [False, True, False]
+    assert len(checked) == len(engine.specs) == 2
+
+
 def flipped(data: bytes) -> bytes:
     return data.replace(b"glibc 2.36", b"glibc 2.35")
 

@@ -120,6 +120,7 @@ def test_a_missing_file_is_refused_where_it_was_asked_for(tmp_path):
         ("moves: none", "moves: some", r"rules\[0\]\.moves is the text 'some'"),
         ("moves: none", "moves: []", r"rules\[0\]\.moves is a list"),
         ("moves: none", "moves: own", r"rules\[0\]\.moves is own, but only a wheel holds a library"),
+        ("moves: none", "moves: [numpy, all]", r"rules\[0\]\.moves lists 'all'"),
         ("why: machines are pinned", "why: ' '", r"rules\[0\]\.why is empty"),
         ("path: release", "kinds: [gone]", r"rules\[0\]\.kinds\[0\] is the text 'gone'"),
     ],

@@ -26,15 +26,4 @@ rm -rf .venv
 "$PYTHON" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r lockfiles/host.txt
 
-# A path file and a launcher instead of an editable install: that would fetch an unpinned build backend.
-"$PWD/.venv/bin/python" - "$PWD" <<'PY'
-import sys
-import sysconfig
-from pathlib import Path
-
-checkout = Path(sys.argv[1])
-(Path(sysconfig.get_path("purelib")) / "harness.pth").write_text(f"{checkout}\n")
-command = Path(sysconfig.get_path("scripts")) / "harness"
-command.write_text(f"#!{sys.executable}\nfrom harness.cli.main import main\n\nmain()\n")
-command.chmod(0o755)
-PY
+"$PWD/.venv/bin/python" bin/link-checkout.py

@@ -14,6 +14,7 @@ from harness.cli.main import app
 
 CHECKOUT = Path(__file__).parents[1]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+MAKEFILE = (CHECKOUT / "Makefile").read_text().replace("$(VENV)", ".venv")
 COMMANDS: Any = typer.main.get_command(app)
 _START = re.compile(r"^(?:\.venv/bin/)?harness (?=[a-z-])")
 _MENU = re.compile(r" · |\s\[|[a-z]\|[a-z]")
@@ -117,7 +118,7 @@ def test_what_a_page_links_to_is_there(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_make_targets_and_sessions_that_a_page_names_are_there(page: Path) -> None:
-    targets = set(re.findall(r"^([.a-z][\w./-]*):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([.a-z][\w./-]*):", MAKEFILE, re.MULTILINE))
     sessions = set(re.findall(r"^def ([a-z]\w*)\(session", (CHECKOUT / "noxfile.py").read_text(), re.MULTILINE))
     for number, text, _ in code(page):
         if made := re.match(r"make ([.a-z][\w./-]*)", text):

@@ -1,6 +1,7 @@
 """The sessions that `nox -l` offers."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +107,103 @@ def test_what_has_nothing_to_check_yet_is_skipped_and_says_what_to_do(tmp_path: 
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stderr
     assert "drift: skipped (there is no baseline under lockfiles/baselines yet: harness baseline create" in said
     assert "release: skipped (say which release: nox -s release -- --release v1.0" in said
+
+
+@pytest.mark.parametrize("arguments", [("--quick",), ("--release-notes", "x"), ("v1.0",)])
+def test_a_release_that_is_not_named_is_skipped_whatever_else_is_asked_for(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "noxfile.py").write_bytes((CHECKOUT / "noxfile.py").read_bytes())
+    command = [sys.executable, "-m", "nox", "--nocolor", "-s", "release", "--", *arguments]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stderr
+    assert "skipped: say which release" in said
+
+
+PLAYED = """
+import importlib.util, json, sys
+from types import SimpleNamespace
+spec = importlib.util.spec_from_file_location("noxfile", sys.argv[1])
+noxfile = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(noxfile)
+noxfile.ROOT = noxfile.Path(sys.argv[2])
+noxfile._no_engine = lambda: None
+noxfile._install = lambda session, *locks: ran.append(["install", *locks])
+
+class Skipped(Exception):
+    pass
+
+def skip(reason):
+    raise Skipped(reason)
+
+ran = []
+session = SimpleNamespace(
+    posargs=sys.argv[4:], skip=skip, error=skip, warn=print, virtualenv=SimpleNamespace(location=sys.argv[2]),
+    run=lambda *command, **_: ran.append(list(command)),
+)
+try:
+    getattr(noxfile, sys.argv[3]).func(session)
+except Skipped as skipped:
+    ran.append(["skip", str(skipped)])
+print(json.dumps(ran))
+"""
+
+
+def played(root: Path, session: str, *arguments: str) -> list[list[str]]:
+    """What a session of that name installs and runs where `root` is its environment."""
+    command = [sys.executable, "-c", PLAYED, CHECKOUT / "noxfile.py", root, session, *arguments]
+    ran: list[list[str]] = json.loads(subprocess.check_output(command))
+    return ran
+
+
+@pytest.mark.parametrize("arguments", [("--release", "v1.0"), ("--first", "--release=v1.0")])
+def test_a_release_that_is_named_is_checked(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    assert played(tmp_path, "release", *arguments)[-1] == ["python", "-m", "harness", "release-check", *arguments]
+
+
+def dry(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What make says that it would do, whoever started these tests."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "--dry-run", *arguments]
+    return subprocess.run(command, cwd=CHECKOUT, env=variables, capture_output=True, text=True, check=False)
+
+
+def test_the_whole_suite_runs_in_the_sessions_own_environment_and_leaves_the_checkouts_alone(tmp_path: Path) -> None:
+    installed, linked, tested = played(tmp_path, "tests")
+    assert installed == ["install", "-r", "lockfiles/host.txt", "-r", "lockfiles/dev.txt"]
+    assert linked == ["python", "bin/link-checkout.py"]
+    would = dry(*tested[1:]).stdout
+    for what in ("ruff check .", "ruff format --check .", "mypy", "lint-imports", "harness lock --check", "-m pytest"):
+        assert f"{tmp_path}/bin/{what.split()[0]}" in would or what == "-m pytest", what
+        assert what in would, what
+    assert f"--target {tmp_path}/inside" in would
+    assert "tests/strict tests/training" in would
+    for own in (" .venv", "build/inside", "make-environment"):
+        assert own not in would, own
+
+
+def test_without_a_session_make_uses_the_checkouts_environment() -> None:
+    would = dry("test", "--assume-new=lockfiles/host.txt").stdout
+    assert "bin/make-environment.sh" in would
+    assert ".venv/bin/ruff check ." in would
+
+
+def test_make_asks_for_a_releases_name_before_it_makes_anything() -> None:
+    for nameless in (("release-check",), ("release-check", "RELEASE="), ("-j4", "release-check", "RELEASE= ")):
+        refused = dry(*nameless)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "name the release: make release-check RELEASE=v1.3" in refused.stderr
+    named = dry("release-check", "RELEASE=v1.3", "ARGS=--first")
+    assert named.returncode == 0, named.stderr
+    assert 'harness release-check --release "v1.3"  --first' in named.stdout
+    assert dry("help").returncode == 0
+
+
+def test_an_environment_that_was_linked_has_the_command_whatever_folder_it_is_called_in(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    question = [python, "-c", "import harness; print(harness.__file__)"]
+    assert subprocess.run(question, cwd=tmp_path, capture_output=True, check=False).returncode != 0
+    subprocess.run([python, CHECKOUT / "bin" / "link-checkout.py"], check=True)
+    found = subprocess.run(question, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
+    assert Path(found) == CHECKOUT / "harness" / "__init__.py"
+    assert (tmp_path / "venv" / "bin" / "harness").read_text().startswith(f"#!{python}\n")

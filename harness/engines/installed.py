@@ -18,8 +18,8 @@ _READ = 1 << 18
 def check_installed(folder: Path) -> None:
     """Read every file that a RECORD names in the virtual environment `folder`, and hold it to its hash.
 
-    A gigabyte in twenty thousand files takes about 1.5 s of a core, and every core that may be used takes part. Bytecode and whatever else no
-    RECORD names is not looked at; of the lists themselves a run reports the digests.
+    A gigabyte in twenty thousand files takes about 1.5 s of a core, and every core that may be used takes part.
+    Bytecode and whatever else no RECORD names is not looked at; of the lists themselves a run reports the digests.
 
     Raises:
         IntegrityError: a file is another or gone, or a RECORD cannot be read.

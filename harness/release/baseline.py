@@ -25,6 +25,7 @@ SCHEMA = "harness.baseline/1"
 SUFFIX = ".json"
 MAX_BYTES = 64 << 20
 _RESTORE = "Restore it from version control."
+_ALTERED = f"{_RESTORE} A release never changes: `git log --patch` says who changed its file."
 
 
 class GoldenResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -117,17 +118,16 @@ def read_baseline(path: Path) -> Baseline:
         IntegrityError: a byte of it was changed, or it contradicts itself.
     """
     data = _bytes(path)
-    again = f"{_RESTORE} `harness baseline create --release {path.stem} --replace` would make another."
     try:
         baseline = decode_document(data, Baseline, SCHEMA, name=str(path))
     except UsageError as error:
         raise UsageError(error.message, hint="Check with the version of harness that wrote it.") from error
     except IntegrityError as error:
-        raise IntegrityError(error.message, hint=again) from error
+        raise IntegrityError(error.message, hint=_ALTERED) from error
     if _seal(baseline) != baseline.digest:
-        raise IntegrityError(f"{path} was altered: its digest is not that of its content", hint=again)
+        raise IntegrityError(f"{path} was altered: its digest is not that of its content", hint=_ALTERED)
     if pretty_json(baseline) != data:
-        raise IntegrityError(f"{path} is not in the form that the harness writes: it was edited by hand", hint=again)
+        raise IntegrityError(f"{path} is not in the form that the harness writes: it was edited by hand", hint=_ALTERED)
     if path.name != f"{baseline.release}{SUFFIX}":
         raise UsageError(
             f"{path} holds the baseline of the release {baseline.release}, which its name does not say",

@@ -80,7 +80,7 @@ class _Check:
     def __init__(self, request: ReleaseRequest, site: Site) -> None:
         self.request, self.site, self.project = request, site, site.project
         _require_new(request.release, site)
-        self.git: GitState = require_clean(site.root, site.results)
+        self.git: GitState = require_clean(site.root, site.results, whole=True)
         self.before = _before(request, site)
         self.environments = _environments(request, self.before, site)
         self.goldens = checked_golden(_goldens(request, self.before), site)

@@ -23,7 +23,7 @@ from harness.release.observe import obstacle, sources
 from harness.release.report import DriftReport
 from harness.release.signoff import Evidence, GoldenCellLine, GoldenLine, ImageLine, StepState
 from harness.release.site import BASELINES, Site
-from harness.runs.git import GitState, git_state, project_files, shown_files
+from harness.runs.git import GitState, git_state, listed_files, project_files
 from harness.runs.opening import EngineName, environment
 
 SBOM = "*.cdx.json"
@@ -170,8 +170,9 @@ def keep_baseline(
     """
     now = git_state(site.root, site.results)
     if now != git:
+        changed = listed_files(now.files) or f" it is at {now.commit} now"
         raise UsageError(
-            f"The tree changed while it was checked: {shown_files(now.files) or f'it is at {now.commit} now'}",
+            f"The tree changed while it was checked:{changed}",
             hint="Check again, and leave the tree alone meanwhile.",
         )
     surveyed, path = create_baseline(release, site, environments=environments, golden=(), write=False)
@@ -221,7 +222,8 @@ def attempt(act: Callable[[], Outcome]) -> Outcome:
     try:
         return act()
     except HarnessError as error:
-        seen = (error.message, *((error.hint,) if error.hint else ()))
+        lines = [line.strip() for line in error.message.splitlines()]
+        seen = (*lines, *((error.hint,) if error.hint else ()))
         return Outcome(StepState.FAILED, seen, error.exit_code)
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""

@@ -44,11 +44,12 @@ def git_state(folder: Path, results: Path | None = None) -> GitState:
         return GitState(repository.head(), bool(files), files)
 
 
-def require_clean(folder: Path, results: Path | None = None) -> GitState:
+def require_clean(folder: Path, results: Path | None = None, *, whole: bool = False) -> GitState:
     """The state of `folder`, where that is one commit and nothing else.
 
     Raises:
-        UsageError: it is in no repository, has no commit, or files differ; up to ten of them are named.
+        UsageError: it is in no repository, has no commit, or files differ: up to ten of them are named, or under
+            `whole` all, one a line.
     """
     state = git_state(folder, results)
     if state.dirty is None:
@@ -57,8 +58,9 @@ def require_clean(folder: Path, results: Path | None = None) -> GitState:
     if state.commit is None:
         raise UsageError(f"{folder.absolute()} is in a repository without a commit", hint="Commit what is to be run.")
     if state.files:
+        files = listed_files(state.files) if whole else f" {shown_files(state.files)}"
         raise UsageError(
-            f"The tree of {folder.absolute()} is not clean: {shown_files(state.files)}",
+            f"The tree of {folder.absolute()} is not clean:{files}",
             hint="Commit these files, have them ignored, or remove them: `git status` shows how they differ.",
         )
     return state
@@ -68,6 +70,11 @@ def shown_files(files: tuple[str, ...]) -> str:
     """Up to ten names, and how many more there are."""
     more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
     return ", ".join(shown(name) for name in files[:_SHOWN]) + more
+
+
+def listed_files(files: tuple[str, ...]) -> str:
+    """Every name on a line of its own, below the line that it is put behind."""
+    return "".join(f"\n  {shown(name)}" for name in files)
 
 
 def shown(name: str) -> str:

@@ -83,6 +83,7 @@ def test_a_changed_byte_of_any_kind_is_refused(path):
         error = refusal(path)
         assert error.exit_code == expected, (position, error)
         assert error.hint is not None
+        assert "--replace" not in error.hint, error.hint
     path.write_bytes(data)
     read_baseline(path)
 
@@ -99,6 +100,7 @@ def test_a_damaged_file_is_an_integrity_failure(path, damage):
     error = refusal(path)
     assert error.exit_code == ExitCode.INTEGRITY
     assert "version control" in error.hint
+    assert "--replace" not in error.hint
 
 
 def test_another_form_of_the_same_content_is_refused(path):

@@ -211,9 +211,12 @@ def test_a_release_that_passes_leaves_its_baseline_and_a_page(released: Played) 
 def test_a_dirty_tree_is_refused_with_its_files_before_anything_is_done(released: Played) -> None:
     for number in range(12):
         (released.site.root / f"new{number:02}").touch()
-    with pytest.raises(UsageError, match=r"is not clean: new00, .*new09 and 2 more") as refused:
+    with pytest.raises(UsageError, match="is not clean") as refused:
         check(released)
     assert refused.value.exit_code == 2
+    first, *names = refused.value.message.splitlines()
+    assert first.endswith("is not clean:")
+    assert names == [f"  new{number:02}" for number in range(12)]
     assert released.asked == []
     assert not released.site.results.exists()
 
@@ -392,10 +395,23 @@ def test_an_sbom_is_named_with_its_digest_and_its_absence_is_said(released: Play
 
 
 def test_a_tree_that_changes_meanwhile_is_not_released(released: Played) -> None:
-    released.meanwhile = lambda: (released.site.root / "late.py").touch()
-    page, _ = check(released)
+    late = [f"late{number:02}.py" for number in range(12)]
+    released.meanwhile = lambda: [(released.site.root / name).touch() for name in late]  # type: ignore[assignment]
+    page, folder = check(released)
     assert page.exit_code == 2
-    assert "The tree changed while it was checked: late.py" in step(page, "baseline").seen[0]
+    said, *names, hint = step(page, "baseline").seen
+    assert (said, names) == ("The tree changed while it was checked:", late)
+    assert hint.startswith("Check again")
+    text = (folder / "sign-off.md").read_text()
+    assert "<br>".join(late) in text.replace("\\", "")
+    assert not kept(released).exists()
+
+
+def test_a_commit_made_meanwhile_is_not_released_either(released: Played) -> None:
+    released.meanwhile = lambda: git(released.site.root, "commit", "--quiet", "--allow-empty", "--message=Late")  # type: ignore[assignment,return-value]
+    page, _ = check(released)
+    head = git(released.site.root, "rev-parse", "HEAD")
+    assert step(page, "baseline").seen[0] == f"The tree changed while it was checked: it is at {head} now"
     assert not kept(released).exists()
 
 

@@ -158,6 +158,15 @@ def test_a_dirty_tree_is_refused_with_ten_of_its_files_and_how_many_more(reposit
     assert "Commit" in (refused.value.hint or "")
 
 
+def test_all_files_are_named_one_a_line_where_that_is_asked_for(repository) -> None:
+    names = [f"new{number:02}" for number in range(12)]
+    for name in (*names, "a\nb"):
+        (repository.path / name).touch()
+    with pytest.raises(UsageError) as refused:
+        require_clean(repository.path, whole=True)
+    assert refused.value.message.splitlines()[1:] == ['  "a\\nb"', *(f"  {name}" for name in names)]
+
+
 def test_no_repository_and_no_commit_are_not_clean(tmp_path: Path, repository) -> None:
     with pytest.raises(UsageError, match="in no git repository"):
         require_clean(tmp_path)

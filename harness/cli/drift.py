@@ -57,17 +57,23 @@ def drift(
 
       harness drift --draft-waivers waivers.yaml
 
+    Files that a report goes to are removed before the check starts: where it comes to no answer, there is none.
+
     Exit codes: 0 no drift; 1 drift, or a waiver that does not hold; 2 trouble; 3 not all was tested, or the baseline
     is of another architecture; 4 a baseline, lock or run was altered.
     """
     from harness.release.drift import DriftRequest, check_drift
-    from harness.release.formats.registry import check_places, parse_outputs, write_outputs
+    from harness.release.formats.registry import clear_places, parse_outputs, write_outputs
     from harness.release.site import Site
 
     outputs = parse_outputs([*(formats or ()), *(["json"] if as_json else [])])
-    check_places(outputs)
     if draft_waivers is not None:
-        _check_draft(draft_waivers, [output.path for output in outputs if output.path is not None])
+        _refuse_twice(draft_waivers, [output.path for output in outputs if output.path is not None])
+    root = find_root(Path.cwd())
+    named = [path for path in (rules, waivers, None if baseline is None else Path(baseline)) if path is not None]
+    clear_places(outputs, (root / "docker", root / "lockfiles", *named))
+    if draft_waivers is not None:
+        _check_draft(draft_waivers)
     request = DriftRequest(
         baseline=baseline,
         candidates=tuple(candidate or ()),
@@ -78,7 +84,7 @@ def drift(
         waivers=waivers,
     )
     with ConsoleProgress() as progress:
-        site = Site(root=find_root(Path.cwd()), store=open_store(), progress=progress, results=output_dir)
+        site = Site(root=root, store=open_store(), progress=progress, results=output_dir)
         report = check_drift(request, site)
     width = stdout.width if stdout.is_terminal else None
     write_outputs(report, outputs, stdout.file.write, terminal_width=width)
@@ -93,9 +99,12 @@ def drift(
     return report.exit_code
 
 
-def _check_draft(path: Path, others: Sequence[Path]) -> None:
+def _refuse_twice(path: Path, others: Sequence[Path]) -> None:
     if path.resolve() in [other.resolve() for other in others]:
         raise UsageError(f"{path} is given for a format and for --draft-waivers", hint="Name two files.")
+
+
+def _check_draft(path: Path) -> None:
     if path.exists():
         raise UsageError(f"{path} is there already", hint="Give --draft-waivers a new file; then add it to yours.")
     if not path.parent.is_dir():

@@ -75,7 +75,8 @@ def lock(
       harness lock --check          offline, in a moment: for CI
 
     Exit codes: 0 done, or every lock matches; 1 a lock is outdated; 2 trouble; 4 a lock was damaged. With --drift:
-    0 the environment alone would change; 1 numbers would; 3 that could not be tested.
+    0 the environment alone would change; 1 numbers would; 3 that could not be tested. Files of --format are removed
+    before the rehearsal starts.
     """
     root = find_root(Path.cwd())
     upgrades = parse_upgrades(upgrade or (), everything=upgrade_all)
@@ -134,12 +135,12 @@ def _rehearse(
     formats: Sequence[str],
     as_json: bool,
 ) -> int:
-    from harness.release.formats.registry import check_places, parse_outputs, write_outputs
+    from harness.release.formats.registry import clear_places, parse_outputs, write_outputs
     from harness.release.rehearsal import RehearsalRequest, rehearse
     from harness.release.site import Site
 
     outputs = parse_outputs([*formats, *(["json"] if as_json else [])])
-    check_places(outputs)
+    clear_places(outputs, (root / "docker", root / "lockfiles", *([Path(experiment)] if experiment else [])))
     request = RehearsalRequest(image=name, upgrades=upgrades, experiment=experiment, quick=quick)
     with ConsoleProgress() as progress:
         rehearsed = rehearse(request, Site(root=root, store=open_store(), progress=progress))

@@ -135,7 +135,12 @@ def golden_path(golden: Golden, result: GoldenResult) -> str:
 def golden_names(goldens: Sequence[Golden]) -> tuple[GoldenName, ...]:
     """Every cell that golden runs of a baseline hold."""
     return tuple(
-        GoldenName(experiment=golden.experiment, target=result.target, path=golden_path(golden, result))
+        GoldenName(
+            experiment=golden.experiment,
+            target=result.target,
+            family=result.family,
+            path=golden_path(golden, result),
+        )
         for golden in goldens
         for result in golden.cells
     )

@@ -24,6 +24,20 @@ def check_place(path: Path) -> None:
         raise UsageError(f"{path} cannot be written: the folder {folder} is not writable")
 
 
+def clear_place(path: Path) -> None:
+    """Remove the file there, the one behind a link too (the link stays); nothing else, and none where there is none.
+
+    Raises:
+        UsageError: it cannot be removed.
+    """
+    if not path.is_file():
+        return
+    try:
+        _target(path).unlink()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be removed: {error.strerror or error}") from error
+
+
 def write_place(path: Path, text: str) -> None:
     """Write a file whole or not at all, the one behind a link too; a device or pipe gets the text and stays.
 

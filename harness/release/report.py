@@ -153,6 +153,7 @@ class GoldenName(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     experiment: str
     target: str
+    family: str
     path: str
 
 

@@ -199,6 +199,8 @@ def project(*baselines: str) -> Path:
         (("--format", "json=", "--format", "table"), "names no file"),
         (("--format", "json=no/such/drift.json"), "there is no folder"),
         (("--format", "json=docker"), "it is a folder"),
+        (("--format", "json=docker/drift.json"), "is read by the check"),
+        (("--waivers", "w.yaml", "--format", "json=w.yaml"), "is read by the check"),
         (("--format", "json=new.yaml", "--draft-waivers", "./new.yaml"), "Name two files"),
         (("--draft-waivers", "docker"), "is there already"),
         (("--draft-waivers", "no/such/folder.yaml"), "There is no folder no/such"),
@@ -224,6 +226,17 @@ def test_baselines_that_are_none_or_of_one_name_are_refused(harness: Harness) ->
     code, out, error = harness("drift")
     assert (code, out) == (2, "")
     assert "two baselines of the same release" in error
+
+
+@pytest.mark.parametrize("code", [2, 4])
+def test_a_drift_check_that_comes_to_no_answer_leaves_no_report_of_another_day(harness: Harness, code: int) -> None:
+    project(*(["v1.json"] if code == 4 else []))
+    old, other = Path("drift.json"), Path("other.json")
+    for path in (old, other):
+        path.write_text("yesterday's")
+    assert harness("drift", "--format", "json=drift.json")[0] == code
+    assert not old.exists()
+    assert other.exists()
 
 
 def test_the_drift_check_names_its_formats_and_exit_codes(harness: Harness) -> None:

@@ -2,9 +2,9 @@
 
 import msgspec
 
+from harness.release.formats.fate import fails, fate
 from harness.release.formats.text import listed, number, shown
-from harness.release.report import Change, GoldenCell
-from harness.release.waivers import needs_waiver
+from harness.release.report import Change, GoldenCell, Purpose
 
 
 class CellView(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,21 +20,13 @@ class CellView(msgspec.Struct, frozen=True, kw_only=True):
     fails: bool
 
 
-def cell_view(cell: GoldenCell, change: Change | None) -> CellView:
+def cell_view(cell: GoldenCell, change: Change | None, purpose: Purpose) -> CellView:
     """A golden cell in words; `change` is what layer `golden` says of it."""
     deltas = [
         f"{shown(name)} {number(delta.before)} → {number(delta.after)}"
         + (f" ({delta.delta:+.3g})" if delta.delta is not None else "")
         for name, delta in sorted(cell.metric_deltas.items())
     ]
-    status = ""
-    if change is not None:
-        waived = change.waived_by is not None
-        status = (
-            f"waived by {shown(change.waived_by or '')}"
-            if waived
-            else ("fails" if needs_waiver(change) else "reported")
-        )
     return CellView(
         path=shown(cell.path),
         answer=cell.answer.value,
@@ -42,8 +34,8 @@ def cell_view(cell: GoldenCell, change: Change | None) -> CellView:
         metrics=listed(deltas, 6),
         distance=_distance(cell),
         reasons="; ".join(shown(reason) for reason in cell.reasons),
-        status=status,
-        fails=change is not None and needs_waiver(change),
+        status="" if change is None else fate(change, purpose),
+        fails=change is not None and fails(change, purpose),
     )
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from harness.release.formats.names import identity
 from harness.release.formats.text import count
 from harness.release.formats.view import EnvironmentView, RowView, View, view
 from harness.release.report import DriftReport
@@ -22,9 +23,9 @@ class MarkdownFormat:
     name = "markdown"
 
     def render(self, report: DriftReport) -> str:
-        """The comment. Its first line is the same for the same baseline."""
+        """The comment. Its first line is the same for the same baseline, environments and candidates."""
         page = view(report)
-        head = marker(report.baseline)
+        head = marker(report)
         for limit in _ROWS:
             text = _comment(head, page, limit)
             if len(text) <= LONGEST_COMMENT:
@@ -32,10 +33,10 @@ class MarkdownFormat:
         return _comment(head, _bare(page), 0)
 
 
-def marker(baseline: str) -> str:
-    """The hidden line that a comment is found again by."""
-    name = quote(baseline, safe="+").replace("--", "-%2D")
-    return f"<!-- harness-drift baseline={name} -->"
+def marker(report: DriftReport) -> str:
+    """The hidden line that a comment is found again by: what was checked against what, in whatever order."""
+    baseline = quote(report.baseline, safe="+").replace("--", "-%2D")
+    return f"<!-- harness-{report.purpose.value} baseline={baseline} environments={identity(report)} -->"
 
 
 def prose(text: str) -> str:
@@ -64,13 +65,14 @@ def _comment(head: str, page: View, limit: int | None) -> str:
         ]
     if page.environments:
         lines += _table(
-            ("Environment", "Environment changed?", "Numbers changed?", "Not tested"),
+            ("Environment", *page.asked),
             [
-                (code(each.name), prose(each.environment.answer), prose(each.numbers.answer), prose(_untested(each)))
+                (code(each.label), prose(each.environment.answer), prose(each.numbers.answer), prose(_untested(each)))
                 for each in page.environments
             ],
             None,
         )
+    lines += [prose(page.note), ""] if page.note else []
     for environment in page.environments:
         lines += _environment(environment, limit)
     if page.waivers:
@@ -89,6 +91,7 @@ def _untested(environment: EnvironmentView) -> str:
 
 def _environment(environment: EnvironmentView, limit: int | None) -> list[str]:
     body = [prose(reply.sentence) + "  " for reply in (environment.environment, environment.numbers)]
+    body += [prose(environment.unprobed) + "  "] if environment.unprobed else []
     body += [prose(environment.tested.sentence), ""]
     if environment.not_tested:
         rows = [(prose(what), prose(reason)) for what, reason in environment.not_tested]
@@ -117,7 +120,7 @@ def _environment(environment: EnvironmentView, limit: int | None) -> list[str]:
             body += _table(("Golden cell", "Bits", "Because of", "Metrics", "Distance", "Notes"), cells, limit)
     if environment.expired:
         body += [prose(environment.expired), ""]
-    return _details(f"{code(environment.name)}: what is behind it", body)
+    return _details(f"{code(environment.label)}: what is behind it", body)
 
 
 def _change(layer: str, row: RowView) -> tuple[str, ...]:
@@ -154,10 +157,13 @@ def _left_out(page: View, limit: int | None) -> int:
 def _bare(page: View) -> View:
     """Only the answer, where not even the environments' names fit."""
     return View(
+        kind=page.kind,
         title=page.title,
+        asked=page.asked,
         verdict=page.verdict,
         ok=page.ok,
         advice=page.advice,
+        note=page.note,
         facts=page.facts,
         environments=(),
         waivers=(),

@@ -13,7 +13,7 @@ from harness.release.formats.junit import JunitFormat
 from harness.release.formats.markdown import MarkdownFormat
 from harness.release.formats.sarif import SarifFormat
 from harness.release.formats.table import TableFormat
-from harness.release.outputs import check_place, write_place
+from harness.release.outputs import check_place, clear_place, write_place
 from harness.release.report import DriftReport
 from harness.spec.documents import suggestion
 
@@ -64,6 +64,25 @@ def check_places(outputs: Sequence[Output]) -> None:
     for output in outputs:
         if output.path is not None:
             check_place(output.path)
+
+
+def clear_places(outputs: Sequence[Output], inputs: Sequence[Path]) -> None:
+    """Remove what lies where the report is to be written: one of another day must not be taken for today's.
+
+    A check that comes to no answer then leaves no file, whatever stops it. Devices and pipes stay. `inputs` are files
+    and folders that the check reads: nothing is written over them, or below.
+
+    Raises:
+        UsageError: a file is one of the inputs, or could not be written or removed; nothing is removed then.
+    """
+    check_places(outputs)
+    files = [output.path for output in outputs if output.path is not None]
+    for path in files:
+        for read in inputs:
+            if path.resolve().is_relative_to(read.resolve()):
+                raise UsageError(f"{path} cannot be written: {read} is read by the check", hint="Name another file.")
+    for path in files:
+        clear_place(path)
 
 
 def write_outputs(

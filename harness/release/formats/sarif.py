@@ -1,7 +1,8 @@
 """The report as SARIF 2.1.0, for code scanning (https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html).
 
 Every result has our own fingerprint, which is the same in every check that finds the same change, and a location,
-because code scanning refuses results without one: where a change has none, it is the baseline's file.
+because code scanning refuses results without one: where a change has none, it is the baseline's file, or in a
+rehearsal, which has none, the lock.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ import msgspec
 
 from harness.record.hashing import signature
 from harness.record.jsonfile import pretty_json
+from harness.release.formats.fate import fails
+from harness.release.formats.names import identity, label
 from harness.release.formats.sentences import FAILING_WAIVERS, advice, verdict
 from harness.release.formats.text import visible
 from harness.release.report import (
@@ -20,11 +23,12 @@ from harness.release.report import (
     DriftReport,
     EnvironmentDrift,
     Location,
+    NotTested,
+    Purpose,
     Severity,
     WaiverOutcome,
 )
 from harness.release.site import BASELINES
-from harness.release.waivers import needs_waiver
 from harness.spec.digest import Digest
 
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -60,13 +64,16 @@ class SarifFormat:
         results = [result for drift in report.environments for result in _environment(report, drift)]
         results += [_waiver(report, waiver) for waiver in report.waivers if waiver.state in FAILING_WAIVERS]
         rules = {rule: index for index, rule in enumerate(dict.fromkeys(result.rule for result in results))}
+        purpose = report.purpose.value
         log = {
             "$schema": SARIF_SCHEMA,
             "version": "2.1.0",
             "runs": [
                 {
-                    "tool": {"driver": {"name": "harness drift", "rules": [_rule(rule) for rule in rules]}},
-                    "automationDetails": {"id": f"harness-drift/{quote(report.baseline, safe='')}/"},
+                    "tool": {"driver": {"name": f"harness {purpose}", "rules": [_rule(rule) for rule in rules]}},
+                    "automationDetails": {
+                        "id": f"harness-{purpose}/{quote(report.baseline, safe='')}/{identity(report)}/"
+                    },
                     "originalUriBaseIds": {_ROOT: {"description": {"text": "The root of the checkout."}}},
                     "invocations": [_invocation(report)],
                     "results": [_write(result, rules[result.rule]) for result in results],
@@ -84,8 +91,8 @@ def message(text: str) -> Json:
 
 
 def _environment(report: DriftReport, drift: EnvironmentDrift) -> list[Result]:
-    by_name = {change.name: change for change in drift.changes}
-    results = [_change(report, change, by_name) for change in drift.changes]
+    results = [_change(report, drift, change) for change in drift.changes]
+    named = label(drift, report.purpose)
     untested = [(item.what, item.reason) for item in drift.not_tested]
     untested += [
         (f"golden {cell.path}", "; ".join(cell.reasons))
@@ -98,20 +105,20 @@ def _environment(report: DriftReport, drift: EnvironmentDrift) -> list[Result]:
                 rule="not-tested",
                 kind="open",
                 level="none",
-                text=f"{drift.name}: not tested: {what}: {reason or 'no reason given'}",
-                location=_baseline_file(report, ".json"),
-                fingerprint=signature({"environment": drift.name, "not tested": what}),
-                properties={"environment": visible(drift.name)},
+                text=f"{named}: not tested: {what}: {reason or 'no reason given'}",
+                location=_elsewhere(report, drift),
+                fingerprint=signature({"environment": named, "not tested": what}),
+                properties={"environment": visible(drift.name), "candidate": visible(drift.candidate)},
             )
         )
     return results
 
 
-def _change(report: DriftReport, change: Change, by_name: dict[str, Change]) -> Result:
-    failing = needs_waiver(msgspec.structs.replace(change, waived_by=None))
-    causes = [by_name[name].location for name in change.follows_from if name in by_name]
+def _change(report: DriftReport, drift: EnvironmentDrift, change: Change) -> Result:
+    failing = fails(msgspec.structs.replace(change, waived_by=None), report.purpose)
+    causes = [other.location for other in drift.changes if other.name in change.follows_from]
     before, after = change.before or "nothing", change.after or "nothing"
-    text = f"{change.environment}: {change.name} {change.kind.value}, {before} → {after}: {change.why}"
+    text = f"{label(drift, report.purpose)}: {change.name} {change.kind.value}, {before} → {after}: {change.why}"
     if change.follows_from:
         text += f"; follows from {', '.join(change.follows_from)}"
     return Result(
@@ -119,12 +126,13 @@ def _change(report: DriftReport, change: Change, by_name: dict[str, Change]) -> 
         kind="fail" if failing else "informational",
         level=_level(change) if failing else "none",
         text=text,
-        location=_place(change.location) or _baseline_file(report, ".json"),
+        location=_place(change.location) or _elsewhere(report, drift),
         fingerprint=change.fingerprint,
         related=tuple(place for place in map(_place, causes) if place is not None),
         suppressions=_suppressions(change, report.waivers),
         properties={
             "environment": visible(change.environment),
+            "candidate": visible(drift.candidate),
             "path": visible(change.path),
             "severity": change.severity.value,
             "canMoveNumbers": change.can_move_numbers,
@@ -132,6 +140,7 @@ def _change(report: DriftReport, change: Change, by_name: dict[str, Change]) -> 
             "evidence": [visible(each) for each in change.evidence],
             "followsFrom": [visible(each) for each in change.follows_from],
             "expires": list(change.expires),
+            "expiredGoldens": [visible(each.golden) for each in drift.expired if each.group in change.expires],
         },
     )
 
@@ -193,15 +202,19 @@ def _write(result: Result, rule_index: int) -> Json:
 
 def _invocation(report: DriftReport) -> Json:
     return {
-        "executionSuccessful": report.exit_code in (0, 1, 3),
+        "executionSuccessful": True,  # a check that comes to no answer makes no report
         "exitCode": report.exit_code,
         "exitCodeDescription": visible(verdict(report)),
         "toolExecutionNotifications": [
-            {"level": "warning", "message": message(f"{drift.name}: not tested: {item.what}: {item.reason}")}
+            {"level": "warning", "message": message(_notice(report, drift, item))}
             for drift in report.environments
             for item in drift.not_tested
         ],
     }
+
+
+def _notice(report: DriftReport, drift: EnvironmentDrift, item: NotTested) -> str:
+    return f"{label(drift, report.purpose)}: not tested: {item.what}: {item.reason}"
 
 
 def _facts(report: DriftReport) -> Json:
@@ -210,12 +223,15 @@ def _facts(report: DriftReport) -> Json:
         "baselineDigest": report.baseline_digest,
         "rulesDigest": report.rules,
         "advice": visible(advice(report)),
+        "unbaselined": [visible(name) for name in report.unbaselined],
         "answers": [
             {
                 "name": visible(drift.name),
+                "candidate": visible(drift.candidate),
                 "environment": drift.environment.value,
                 "numbers": drift.numbers.value,
                 "notTested": [visible(item.what) for item in drift.not_tested],
+                "unprobed": [visible(name) for name in drift.unprobed],
             }
             for drift in report.environments
         ],
@@ -230,6 +246,13 @@ def _place(location: Location | None) -> Json | None:
     if path.is_absolute() or ".." in path.parts or not path.parts:
         return None
     return _physical(str(path), location.line)
+
+
+def _elsewhere(report: DriftReport, drift: EnvironmentDrift) -> Json:
+    """Where a result is shown whose own place is not in the checkout."""
+    if report.purpose is Purpose.REHEARSAL:
+        return _physical(f"lockfiles/{drift.name.replace('/', '_')}/python.txt", 1)
+    return _baseline_file(report, ".json")
 
 
 def _baseline_file(report: DriftReport, suffix: str) -> Json:

@@ -50,6 +50,7 @@ def _page(page: View) -> RenderableType:
     ]
     for environment in page.environments:
         parts += _environment(environment)
+    parts += [Text(""), Text(page.note)] if page.note else []
     parts += _waivers(page)
     parts += [Text(""), Text(f"Next  {page.advice}")]
     return Group(*parts)
@@ -65,9 +66,9 @@ def _environment(environment: EnvironmentView) -> list[RenderableType]:
         ("not tested", environment.tested),
     ):
         answers.add_row(Text(label), _reply(reply))
-    name = environment.name
-    against = "" if environment.candidate == name else f", candidate {environment.candidate}"
-    parts: list[RenderableType] = [Text(""), Text(f"{name}{against}", style="bold"), _indented(answers)]
+    parts: list[RenderableType] = [Text(""), Text(environment.label, style="bold"), _indented(answers)]
+    if environment.unprobed:
+        parts.append(_indented(Text(environment.unprobed, style="dim")))
     if environment.measured:
         parts.append(_indented(Text(f"surveyed {environment.measured}", style="dim")))
     for what, reason in environment.not_tested:

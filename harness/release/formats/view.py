@@ -8,7 +8,9 @@ from collections import Counter
 import msgspec
 
 from harness.release.formats.changes import Together, fold
+from harness.release.formats.fate import causes, fails, fate
 from harness.release.formats.golden import CellView, cell_view
+from harness.release.formats.names import goldens, label
 from harness.release.formats.sentences import (
     FAILING_WAIVERS,
     advice,
@@ -16,6 +18,8 @@ from harness.release.formats.sentences import (
     expired_sentence,
     golden_sentence,
     numbers_sentence,
+    unbaselined_sentence,
+    unprobed_sentence,
     verdict,
 )
 from harness.release.formats.text import count, listed, shown
@@ -27,9 +31,9 @@ from harness.release.report import (
     EnvironmentDrift,
     Layer,
     NotTested,
+    Purpose,
     Severity,
 )
-from harness.release.waivers import needs_waiver
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -64,13 +68,13 @@ class LayerView(msgspec.Struct, frozen=True):
 
 
 class EnvironmentView(msgspec.Struct, frozen=True, kw_only=True):
-    """One environment: its three answers and what they rest on."""
+    """One environment: its three answers and what they rest on. `label` names the candidate too, if it is another."""
 
-    name: str
-    candidate: str
+    label: str
     environment: Reply
     numbers: Reply
     tested: Reply
+    unprobed: str
     not_tested: tuple[tuple[str, str], ...]
     layers: tuple[LayerView, ...]
     together: str
@@ -94,12 +98,15 @@ class WaiverView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole report in words. `ok` only where the check answers 0."""
+    """The whole report in words. `ok` only where the check answers 0. `asked` heads the columns of the answers."""
 
+    kind: str
     title: str
+    asked: tuple[str, str, str]
     verdict: str
     ok: bool
     advice: str
+    note: str
     facts: tuple[tuple[str, str], ...]
     environments: tuple[EnvironmentView, ...]
     waivers: tuple[WaiverView, ...]
@@ -107,19 +114,26 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 def view(report: DriftReport) -> View:
     """The report in words."""
+    rehearsal = report.purpose is Purpose.REHEARSAL
+    project, against = shown(report.project), shown(report.baseline)
+    title = f"{project}: an upgrade against {against}" if rehearsal else f"{project} against baseline {against}"
+    changed = ("Environment changes?", "Numbers change?") if rehearsal else ("Environment changed?", "Numbers changed?")
     return View(
-        title=f"{shown(report.project)} against baseline {shown(report.baseline)}",
+        kind="Rehearsal" if rehearsal else "Drift",
+        title=title,
+        asked=(*changed, "Not tested"),
         verdict=verdict(report),
         ok=report.exit_code == 0,
         advice=advice(report),
+        note=unbaselined_sentence(report),
         facts=(
-            ("baseline", f"{shown(report.baseline)} ({shown(report.baseline_digest)})"),
+            ("held against" if rehearsal else "baseline", f"{against} ({shown(report.baseline_digest)})"),
             ("commit", shown(report.commit) if report.commit else "not in git"),
             ("checked", shown(report.created_at)),
             ("rules", shown(report.rules)),
             ("exit code", str(report.exit_code)),
         ),
-        environments=tuple(_environment(drift) for drift in report.environments),
+        environments=tuple(_environment(drift, report.purpose) for drift in report.environments),
         waivers=tuple(
             WaiverView(
                 id=shown(waiver.id),
@@ -135,7 +149,7 @@ def view(report: DriftReport) -> View:
     )
 
 
-def _environment(drift: EnvironmentDrift) -> EnvironmentView:
+def _environment(drift: EnvironmentDrift, purpose: Purpose) -> EnvironmentView:
     folded = fold(drift.changes)
     paths = {cell.path for cell in drift.golden}
     kernels = frozenset(change.path for change in drift.changes if change.layer is Layer.PROBE)
@@ -147,25 +161,25 @@ def _environment(drift: EnvironmentDrift) -> EnvironmentView:
             if item.root.layer is layer and not (layer is Layer.GOLDEN and item.root.path in paths)
         ]
         rows = (
-            _probe_rows(together, drift.probed)
+            _probe_rows(together, drift.probed, purpose)
             if layer is Layer.PROBE
-            else tuple(_row(item, kernels) for item in together)
+            else tuple(_row(item, kernels, drift, purpose) for item in together)
         )
         if rows:
             layers.append(LayerView(layer.value, rows))
     golden = {change.path: change for change in drift.changes if change.layer is Layer.GOLDEN}
     return EnvironmentView(
-        name=shown(drift.name),
-        candidate=shown(drift.candidate),
-        environment=Reply(drift.environment.value, environment_sentence(drift)),
-        numbers=Reply(drift.numbers.value, numbers_sentence(drift)),
+        label=shown(label(drift, purpose)),
+        environment=Reply(drift.environment.value, environment_sentence(drift, purpose)),
+        numbers=Reply(drift.numbers.value, numbers_sentence(drift, purpose)),
         tested=_tested(drift.not_tested),
+        unprobed=unprobed_sentence(drift),
         not_tested=tuple((shown(item.what), shown(item.reason)) for item in drift.not_tested),
         layers=tuple(layers),
         together=listed([shown(change.name) for change in folded.shared], 40),
-        cells=tuple(cell_view(cell, golden.get(cell.path)) for cell in drift.golden),
+        cells=tuple(cell_view(cell, golden.get(cell.path), purpose) for cell in drift.golden),
         golden=golden_sentence(drift),
-        expired=expired_sentence(drift),
+        expired=expired_sentence(drift, purpose),
         expired_groups=tuple(
             (shown(group.golden), shown(group.group), listed([shown(run) for run in group.stored_runs], 20))
             for group in drift.expired
@@ -192,28 +206,18 @@ def _numbers(change: Change) -> str:
     return "numbers not tested"
 
 
-def _status(change: Change) -> str:
-    if change.waived_by is not None:
-        return f"waived by {shown(change.waived_by)}"
-    if needs_waiver(change):
-        return "fails"
-    return f"follows from {_causes(change)}" if change.follows_from else "reported"
-
-
-def _causes(change: Change) -> str:
-    return listed([shown(name) for name in change.follows_from], 3)
-
-
-def _row(item: Together, kernels: frozenset[str]) -> RowView:
+def _row(item: Together, kernels: frozenset[str], drift: EnvironmentDrift, purpose: Purpose) -> RowView:
     change = item.root
     place = change.location
     details = []
     if change.layer in NUMBERS:
-        details += [f"because of {_causes(change)}"] if change.follows_from else []
+        details += [f"because of {causes(change)}"] if change.follows_from else []
     elif change.evidence:
         details.append(f"changed with it: {_evidence(change, kernels)}")
     if change.expires:
-        details.append(f"ends {count(len(change.expires), 'comparison group')}")
+        ended = [group.golden for group in drift.expired if group.group in change.expires]
+        named = f" ({goldens(ended, drift.known_golden, 3)})" if ended else ""
+        details.append(f"ends {count(len(change.expires), 'comparison group')}{named}")
     return RowView(
         path=shown(change.path),
         kind=change.kind.value,
@@ -221,8 +225,8 @@ def _row(item: Together, kernels: frozenset[str]) -> RowView:
         after=shown(change.after) if change.after is not None else "-",
         severity=change.severity.value,
         numbers=_numbers(change),
-        status=_status(change),
-        fails=needs_waiver(change),
+        status=fate(change, purpose),
+        fails=fails(change, purpose),
         why=shown(change.why),
         details="; ".join(details),
         with_it=listed([shown(consequence.name) for consequence in item.consequences], 20),
@@ -237,16 +241,16 @@ def _evidence(change: Change, kernels: frozenset[str]) -> str:
     return listed(found + [shown(name) for name in change.evidence if name not in kernels], 6)
 
 
-def _probe_rows(items: list[Together], probed: dict[str, int]) -> tuple[RowView, ...]:
+def _probe_rows(items: list[Together], probed: dict[str, int], purpose: Purpose) -> tuple[RowView, ...]:
     """All changed kernels of a library that share their fate, in one row."""
     alike: dict[tuple[str, str, Severity, str, str], list[Change]] = {}
     for item in items:
         change = item.root
         library = change.path.partition("/")[0]
-        fate = (library, change.kind.value, change.severity, _status(change), _causes(change))
-        alike.setdefault(fate, []).append(change)
+        shared = (library, change.kind.value, change.severity, fate(change, purpose), causes(change))
+        alike.setdefault(shared, []).append(change)
     rows = []
-    for (library, kind, severity, status, causes), changes in alike.items():
+    for (library, kind, severity, status, because), changes in alike.items():
         of = f" of {probed[library]:,}" if library in probed else ""
         kernels = [shown(change.path.partition("/")[2] or change.path) for change in changes]
         rows.append(
@@ -258,9 +262,9 @@ def _probe_rows(items: list[Together], probed: dict[str, int]) -> tuple[RowView,
                 severity=severity.value,
                 numbers="numbers changed",
                 status=status,
-                fails=any(needs_waiver(change) for change in changes),
+                fails=any(fails(change, purpose) for change in changes),
                 why=shown(changes[0].why),
-                details=listed(kernels, 6) + (f"; because of {causes}" if causes else ""),
+                details=listed(kernels, 6) + (f"; because of {because}" if because else ""),
                 with_it="",
                 where="",
             )

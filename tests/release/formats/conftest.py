@@ -17,10 +17,12 @@ from harness.release.report import (
     EnvironmentDrift,
     ExpiredGroup,
     GoldenCell,
+    GoldenName,
     Kind,
     Layer,
     Location,
     NotTested,
+    Purpose,
     Severity,
     WaiverOutcome,
     WaiverState,
@@ -51,6 +53,13 @@ def golden_cell(target: str, answer: Answer, **fields: Any) -> GoldenCell:
     settings: dict[str, Any] = {"before": digest(f"{target} before"), "after": digest(f"{target} after")}
     names = {"experiment": "golden.yaml", "view": "CROSS_SECTIONAL", "symbol": None, "family": "lightgbm"}
     return GoldenCell(target=target, answer=answer, **(names | settings | fields))
+
+
+def named(*cells: GoldenCell) -> tuple[GoldenName, ...]:
+    """The cells as a baseline that has them names them."""
+    return tuple(
+        GoldenName(experiment=cell.experiment, target=cell.target, family=cell.family, path=cell.path) for cell in cells
+    )
 
 
 def _changes() -> tuple[Change, ...]:
@@ -122,10 +131,11 @@ def sample() -> DriftReport:
         tested_by=("probe", "golden"),
         not_tested=(),
         changes=_changes(),
-        golden=(moved, golden_cell("fwd_ret_20d", Answer.UNCHANGED)),
+        golden=(moved, still := golden_cell("fwd_ret_20d", Answer.UNCHANGED)),
         expired=(ExpiredGroup(group=digest("group"), golden=moved.path, stored_runs=("run_1", "run_2")),),
         measured_at="2026-11-22T10:00:00.000000Z",
         probed={"numpy": 63, "scipy": 20},
+        known_golden=named(moved, still),
     )
     cuda = EnvironmentDrift(
         name="cuda",
@@ -135,9 +145,12 @@ def sample() -> DriftReport:
         tested_by=(),
         not_tested=(NotTested("probe", "this machine has no GPU"), NotTested("golden runs", "this machine has no GPU")),
         changes=(),
-        golden=(golden_cell("fwd_ret_5d", Answer.NOT_TESTED, after=None, reasons=("this machine has no GPU",)),),
+        golden=(
+            lost := golden_cell("fwd_ret_5d", Answer.NOT_TESTED, after=None, reasons=("this machine has no GPU",)),
+        ),
         expired=(),
         measured_at=None,
+        known_golden=named(lost),
     )
     waivers = (
         waiver("libc-point-release", WaiverState.USED, "covers os-package libc6"),
@@ -157,10 +170,11 @@ def green() -> DriftReport:
         tested_by=("probe", "golden"),
         not_tested=(),
         changes=(),
-        golden=(golden_cell("fwd_ret_5d", Answer.UNCHANGED),),
+        golden=(still := golden_cell("fwd_ret_5d", Answer.UNCHANGED),),
         expired=(),
         measured_at="2026-11-22T10:00:00.000000Z",
         probed={"numpy": 63},
+        known_golden=named(still),
     )
     return report((cpu,), (), 0)
 
@@ -169,6 +183,37 @@ def green() -> DriftReport:
 def untested(sample: DriftReport) -> DriftReport:
     """Nothing was found, but not all was tested: never a pass."""
     return msgspec.structs.replace(sample, environments=sample.environments[1:], waivers=(), exit_code=3)
+
+
+@pytest.fixture
+def rehearsal(sample: DriftReport) -> DriftReport:
+    """An upgrade tried: the environment changes in every way, and numbers with it."""
+    drift = msgspec.structs.replace(sample.environments[0], candidate="cpu with numpy==2.4.6")
+    changes = tuple(msgspec.structs.replace(change, waived_by=None) for change in drift.changes)
+    return msgspec.structs.replace(
+        sample,
+        purpose=Purpose.REHEARSAL,
+        baseline="the locks as they are",
+        environments=(msgspec.structs.replace(drift, changes=changes),),
+        waivers=(),
+    )
+
+
+@pytest.fixture
+def harmless(rehearsal: DriftReport) -> DriftReport:
+    """The same upgrade, had no number moved with it."""
+    drift = rehearsal.environments[0]
+    changes = tuple(change for change in drift.changes if change.layer not in (Layer.PROBE, Layer.GOLDEN))
+    still = tuple(golden_cell(cell.target, Answer.UNCHANGED) for cell in drift.golden)
+    drift = msgspec.structs.replace(drift, changes=changes, golden=still, numbers=Answer.UNCHANGED)
+    return msgspec.structs.replace(rehearsal, environments=(drift,), exit_code=0)
+
+
+@pytest.fixture
+def crossed(sample: DriftReport) -> DriftReport:
+    """Another environment held against that of the baseline."""
+    drift = msgspec.structs.replace(sample.environments[0], candidate="cpu-prev")
+    return msgspec.structs.replace(sample, environments=(drift,))
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_a_report_with_drift_does_not(sample: DriftReport, read) -> None:
     assert "failure" in outcomes(read(sample))
 
 
-@pytest.mark.parametrize(("code", "found"), [(0, "passed"), (1, "failure"), (2, "error"), (3, "skipped"), (4, "error")])
+@pytest.mark.parametrize(("code", "found"), [(0, "passed"), (1, "failure"), (3, "skipped")])
 def test_the_verdict_is_the_exit_code(code: int, found: str, green: DriftReport, read) -> None:
     report = msgspec.structs.replace(green, exit_code=code)
     assert outcome(read(report)["drift"]["verdict"]) == found
@@ -134,3 +134,77 @@ def test_a_number_that_moved_fails_though_its_cause_is_waived(waived: DriftRepor
     assert outcome(cases["environment"]) == "passed"
     assert outcome(cases["numbers"]) == "failure"
     assert outcome(cases["golden golden.yaml fwd_ret_5d"]) == "failure"
+
+
+def test_a_golden_target_that_was_not_run_again_is_a_skipped_case(green: DriftReport, read) -> None:
+    drift = msgspec.structs.replace(green.environments[0], golden=(), tested_by=("probe",))
+    cases = read(msgspec.structs.replace(green, environments=(drift,)))["cpu"]
+    case = cases["golden golden.yaml fwd_ret_5d"]
+    assert outcome(case) == "skipped"
+    assert case.result[0].message == "not run again: harness drift --golden does that"
+    assert "golden.yaml/fwd_ret_5d/CROSS_SECTIONAL/all/lightgbm: not run again" in case.result[0].text
+    assert outcomes({"cpu": {name: each for name, each in cases.items() if each is not case}}) == {"passed"}
+    none = msgspec.structs.replace(drift, known_golden=())
+    assert "golden golden.yaml fwd_ret_5d" not in read(msgspec.structs.replace(green, environments=(none,)))["cpu"]
+
+
+def test_every_target_of_a_candidate_that_cannot_run_is_skipped_with_the_reason(sample: DriftReport, read) -> None:
+    cpu, cuda = sample.environments
+    cuda = msgspec.structs.replace(cuda, golden=(), known_golden=cpu.known_golden)
+    for untested, reason in (
+        (cuda.not_tested, "not tested: this machine has no GPU"),
+        ((NotTested("golden golden.yaml", "no memory"), *cuda.not_tested), "not tested: no memory"),
+    ):
+        drift = msgspec.structs.replace(cuda, not_tested=untested)
+        cases = read(msgspec.structs.replace(sample, environments=(drift,)))["cuda"]
+        golden = [case for name, case in cases.items() if name.startswith("golden golden.yaml fwd")]
+        assert [(outcome(case), case.result[0].message) for case in golden] == [("skipped", reason)] * 2
+
+
+def test_targets_of_every_environment_have_the_same_cases(sample: DriftReport, read) -> None:
+    cpu, cuda = sample.environments
+    cuda = msgspec.structs.replace(cuda, known_golden=cpu.known_golden)
+    suites = read(msgspec.structs.replace(sample, environments=(cpu, cuda)))
+    targets = [{name for name in suites[suite] if name.startswith("golden ")} for suite in ("cpu", "cuda")]
+    assert targets[0] == targets[1]
+    assert len(targets[0]) == 2
+
+
+def test_a_candidate_of_another_name_has_a_suite_of_its_own(crossed: DriftReport, read) -> None:
+    twice = msgspec.structs.replace(
+        crossed, environments=(*crossed.environments, msgspec.structs.replace(crossed.environments[0], candidate="cpu"))
+    )
+    suites = read(twice)
+    assert {"cpu (candidate cpu-prev)", "cpu"} <= set(suites)
+    assert {case.classname for case in suites["cpu (candidate cpu-prev)"].values()} == {"cpu (candidate cpu-prev)"}
+
+
+def test_goldens_that_expire_are_named(sample: DriftReport, green: DriftReport, read) -> None:
+    cases = read(sample)["cpu"]
+    path = "golden.yaml/fwd_ret_5d/CROSS_SECTIONAL/all/lightgbm"
+    assert f"Golden: {path}." in cases["environment"].result[0].text
+    assert "; its comparison group ends" in cases["golden golden.yaml fwd_ret_5d"].result[0].text
+    assert "its comparison group ends" not in cases["golden golden.yaml fwd_ret_20d"].system_out
+    assert "Golden:" not in read(green)["cpu"]["environment"].system_out
+
+
+def test_in_a_rehearsal_numbers_alone_fail(rehearsal: DriftReport, harmless: DriftReport, read) -> None:
+    suites = read(rehearsal)
+    assert {name: outcome(case) for name, case in suites["cpu with numpy==2.4.6"].items()} == {
+        "environment": "passed",
+        "numbers": "failure",
+        "golden golden.yaml fwd_ret_5d": "failure",
+        "golden golden.yaml fwd_ret_20d": "passed",
+    }
+    assert outcome(suites["rehearsal"]["verdict"]) == "failure"
+    assert "comes with the upgrade" in suites["cpu with numpy==2.4.6"]["environment"].system_out
+    assert outcomes(read(harmless)) == {"passed"}
+
+
+def test_what_no_probe_looks_at_is_said_beside_the_numbers(green: DriftReport, read) -> None:
+    assert "No probe" not in read(green)["cpu"]["numbers"].system_out
+    drift = msgspec.structs.replace(green.environments[0], unprobed=("pandas",))
+    report = msgspec.structs.replace(green, environments=(drift,), unbaselined=("cuda",))
+    suites = read(report)
+    assert "No probe looks at pandas: golden runs alone can." in suites["cpu"]["numbers"].system_out
+    assert "Nothing is said of cuda" in suites["drift"]["verdict"].system_out

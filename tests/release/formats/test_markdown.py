@@ -20,17 +20,64 @@ def seen(report: DriftReport) -> str:
     return html.unescape(re.sub(r"<[^>]+>", "", page))
 
 
-def test_the_first_line_is_the_same_for_the_same_baseline(sample: DriftReport, green: DriftReport) -> None:
-    assert render(sample).splitlines()[0] == render(green).splitlines()[0] == "<!-- harness-drift baseline=v1.2 -->"
-    other = msgspec.structs.replace(sample, baseline="v1.3")
-    assert render(other).splitlines()[0] == "<!-- harness-drift baseline=v1.3 -->"
+def head(report: DriftReport) -> str:
+    return render(report).splitlines()[0]
 
 
-@pytest.mark.parametrize("baseline", ["a-->b", "a--b", "a\nb", "<x>", "a b"])
-def test_no_name_of_a_baseline_ends_the_marker(baseline: str) -> None:
-    line = marker(baseline)
-    assert re.fullmatch(r"<!-- harness-drift baseline=(?:(?!--)[\w.%+~-])+ -->", line)
-    assert line != marker("ab")
+def test_the_first_line_is_the_same_for_the_same_baseline_and_environments(sample: DriftReport) -> None:
+    assert head(sample) == "<!-- harness-drift baseline=v1.2 environments=cpu,cuda -->"
+    other_order = msgspec.structs.replace(sample, environments=sample.environments[::-1], exit_code=0, waivers=())
+    assert head(other_order) == head(sample)
+    assert head(msgspec.structs.replace(sample, baseline="v1.3")) == head(sample).replace("v1.2", "v1.3")
+
+
+def test_checks_of_other_environments_or_candidates_do_not_overwrite_each_other(
+    sample: DriftReport, green: DriftReport, crossed: DriftReport, rehearsal: DriftReport, untested: DriftReport
+) -> None:
+    heads = [head(report) for report in (sample, green, crossed, rehearsal, untested)]
+    assert len(set(heads)) == 5
+    assert heads[1:3] == [
+        "<!-- harness-drift baseline=v1.2 environments=cpu -->",
+        "<!-- harness-drift baseline=v1.2 environments=cpu:cpu-prev -->",
+    ]
+    assert heads[3].startswith("<!-- harness-rehearsal ")
+
+
+@pytest.mark.parametrize("name", ["a-->b", "a--b", "a\nb", "<x>", "a b", "a---b"])
+def test_no_name_ends_the_marker(name: str, green: DriftReport) -> None:
+    drift = msgspec.structs.replace(green.environments[0], candidate=name)
+    line = marker(msgspec.structs.replace(green, baseline=name, environments=(drift,)))
+    assert re.fullmatch(
+        r"<!-- harness-drift baseline=(?:(?!--)[\w.%+~-])+ environments=cpu:(?:(?!--)[\w.%~-])+ -->", line
+    )
+    assert line != marker(msgspec.structs.replace(green, baseline="ab"))
+
+
+def test_a_candidate_of_another_name_is_named(crossed: DriftReport, sample: DriftReport) -> None:
+    text = seen(crossed)
+    assert "Drift in cpu (candidate cpu-prev)" in text
+    assert "cpu (candidate cpu-prev): what is behind it" in text
+    assert "candidate" not in seen(sample)
+
+
+def test_a_rehearsal_asks_no_one_to_waive_and_fails_no_change(rehearsal: DriftReport, harmless: DriftReport) -> None:
+    for report in (rehearsal, harmless):
+        text = seen(report)
+        assert not re.search(r"\bfail|waive|[Uu]ndo|new baseline|baseline expired|against baseline", text)
+        assert "comes with the upgrade" in text
+    assert "**Numbers would change in cpu with numpy==2.4.6.**" in render(rehearsal)
+    assert "**to be decided on**" in render(rehearsal)
+    assert "**No number would change.**" in render(harmless)
+    assert "to be decided on" not in render(harmless)
+
+
+def test_what_no_probe_looks_at_and_what_the_baseline_lacks_is_said(green: DriftReport) -> None:
+    drift = msgspec.structs.replace(green.environments[0], unprobed=("pandas",))
+    text = seen(msgspec.structs.replace(green, environments=(drift,), unbaselined=("cuda", "new")))
+    assert "No probe looks at pandas: golden runs alone can." in text
+    assert "Nothing is said of cuda, new: the baseline does not have them." in text
+    assert "No probe" not in seen(green)
+    assert "Nothing is said" not in seen(green)
 
 
 def test_the_three_answers_are_in_sight(sample: DriftReport, green: DriftReport) -> None:

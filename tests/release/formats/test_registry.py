@@ -1,11 +1,13 @@
+import html
 import os
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from harness.errors import UsageError
-from harness.release.formats.registry import FORMATS, Output, parse_outputs, write_outputs
+from harness.release.formats.registry import FORMATS, Output, clear_places, parse_outputs, write_outputs
 from harness.release.report import DriftReport
 
 
@@ -29,6 +31,26 @@ def test_a_change_of_the_report_changes_the_text(name: str, sample: DriftReport,
 @pytest.mark.parametrize("name", FORMATS)
 def test_an_empty_report_is_rendered_too(name: str, green: DriftReport) -> None:
     assert FORMATS[name].render(msgspec.structs.replace(green, environments=(), commit=None))
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"json"}))
+def test_no_format_asks_anybody_to_answer_for_a_rehearsal(
+    name: str, rehearsal: DriftReport, harmless: DriftReport, sample: DriftReport
+) -> None:
+    words = re.compile(
+        r"\b(?:fails|failing|waived?|undo|new baseline|of the baseline|against baseline)\b", re.IGNORECASE
+    )
+    assert words.search(FORMATS[name].render(sample))
+    for report in (rehearsal, harmless):
+        text = FORMATS[name].render(report)
+        assert not words.search(text), words.search(text)
+        assert "cpu with numpy==2.4.6" in html.unescape(text)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_names_a_candidate_of_another_name(name: str, crossed: DriftReport, sample: DriftReport) -> None:
+    assert "cpu-prev" in FORMATS[name].render(crossed)
+    assert "cpu-prev" not in FORMATS[name].render(sample)
 
 
 def test_nothing_asked_for_is_a_table_on_stdout() -> None:
@@ -150,3 +172,34 @@ def test_a_file_is_replaced_whole(tmp_path: Path, sample: DriftReport) -> None:
     write_outputs(sample, parse_outputs([f"json={path}"]), print)
     assert path.read_text() == FORMATS["json"].render(sample)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_report_of_another_day_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    old, link, pipe, other = (tmp_path / name for name in ("old", "link", "pipe", "other"))
+    for path in (old, other, tmp_path / "behind"):
+        path.write_text("yesterday's")
+    link.symlink_to("behind")
+    os.mkfifo(pipe)
+    outputs = parse_outputs([f"json={old}", f"html={link}", f"sarif={pipe}", f"table={tmp_path / 'new'}", "markdown"])
+    clear_places([*outputs, Output("junit", Path("/dev/null"))], ())
+    assert {path.name for path in tmp_path.iterdir()} == {"link", "pipe", "other"}
+    assert link.is_symlink()
+    assert pipe.is_fifo()
+    assert Path("/dev/null").is_char_device()
+
+
+def test_what_the_check_reads_is_never_written_over_and_then_nothing_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "lockfiles"
+    folder.mkdir()
+    old, read, rules = tmp_path / "old", folder / "v1.json", tmp_path / "rules.yaml"
+    for path in (old, read, rules):
+        path.write_text("as it was")
+    (tmp_path / "link").symlink_to("lockfiles/v1.json")
+    for wrong in (read, rules, tmp_path / "link", folder / "new.json"):
+        with pytest.raises(UsageError, match="is read by the check"):
+            clear_places(parse_outputs([f"json={old}", f"html={wrong}"]), (folder, rules))
+    with pytest.raises(UsageError, match="there is no folder"):
+        clear_places(parse_outputs([f"json={old}", f"html={tmp_path / 'no' / 'such'}"]), (folder, rules))
+    assert [path.read_text() for path in (old, read, rules)] == ["as it was"] * 3
+    clear_places(parse_outputs([f"json={old}"]), (folder, rules))
+    assert not old.exists()

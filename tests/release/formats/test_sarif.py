@@ -45,7 +45,7 @@ def result(report: DriftReport, rule: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", ["sample", "green", "untested", "hostile"])
+@pytest.mark.parametrize("name", ["sample", "green", "untested", "hostile", "rehearsal", "crossed"])
 def test_the_log_is_as_the_official_schema_says(
     name: str, schema: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
@@ -67,9 +67,15 @@ def test_the_official_schema_refuses_a_damaged_log(
 def test_the_three_answers_are_kept_apart(sample: DriftReport) -> None:
     answers = log(sample)["runs"][0]["properties"]["answers"]
     assert answers == [
-        {"name": "cpu", "environment": "changed", "numbers": "changed", "notTested": []},
-        {"name": "cuda", "environment": "unchanged", "numbers": "not tested", "notTested": ["probe", "golden runs"]},
-    ]
+        {
+            "name": "cpu", "candidate": "cpu", "environment": "changed", "numbers": "changed", "notTested": [],
+            "unprobed": [],
+        },
+        {
+            "name": "cuda", "candidate": "cuda", "environment": "unchanged", "numbers": "not tested",
+            "notTested": ["probe", "golden runs"], "unprobed": [],
+        },
+    ]  # fmt: skip
 
 
 def test_a_change_is_a_result_with_our_fingerprint_and_its_place(sample: DriftReport) -> None:
@@ -130,12 +136,53 @@ def test_a_green_log_has_no_result_and_a_red_one_has_errors(green: DriftReport, 
     assert any(each["level"] == "error" for each in results(sample))
 
 
-@pytest.mark.parametrize(("code", "successful"), [(0, True), (1, True), (2, False), (3, True), (4, False)])
-def test_a_check_that_could_not_be_relied_on_was_not_successful(
-    code: int, successful: bool, green: DriftReport
+def identity(report: DriftReport) -> str:
+    return str(log(report)["runs"][0]["automationDetails"]["id"])
+
+
+def test_runs_of_other_environments_or_candidates_do_not_overwrite_each_other(
+    sample: DriftReport, green: DriftReport, crossed: DriftReport, rehearsal: DriftReport
 ) -> None:
-    run = log(msgspec.structs.replace(green, exit_code=code))["runs"][0]
-    assert run["invocations"][0]["executionSuccessful"] is successful
+    found = [identity(report) for report in (sample, green, crossed, rehearsal)]
+    assert found == [
+        "harness-drift/v1.2/cpu,cuda/",
+        "harness-drift/v1.2/cpu/",
+        "harness-drift/v1.2/cpu:cpu-prev/",
+        "harness-rehearsal/the%20locks%20as%20they%20are/cpu:cpu%20with%20numpy%3D%3D2.4.6/",
+    ]
+    other_order = msgspec.structs.replace(sample, environments=sample.environments[::-1], exit_code=0)
+    assert identity(other_order) == found[0]
+
+
+def test_a_candidate_of_another_name_is_named_and_told_apart(crossed: DriftReport, sample: DriftReport) -> None:
+    assert result(crossed, "wheel/upgraded")["message"]["text"].startswith("cpu (candidate cpu-prev): wheel numpy")
+    assert result(crossed, "wheel/upgraded")["properties"]["candidate"] == "cpu-prev"
+    cuda = msgspec.structs.replace(sample.environments[1], candidate="other")
+    other = msgspec.structs.replace(sample, environments=(cuda,), waivers=())
+    open_results = [each for each in results(sample) if each["ruleId"] == "not-tested"]
+    prints = [{each["partialFingerprints"][FINGERPRINT] for each in found} for found in (open_results, results(other))]
+    assert not prints[0] & prints[1]
+
+
+def test_in_a_rehearsal_numbers_alone_fail_and_what_has_no_place_is_shown_at_the_lock(
+    rehearsal: DriftReport, harmless: DriftReport
+) -> None:
+    assert {each["ruleId"] for each in results(rehearsal) if each["kind"] == "fail"} == {
+        "probe/changed", "golden/changed"
+    }  # fmt: skip
+    uris = {
+        each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        for each in (*results(rehearsal), *results(harmless))
+    }
+    assert uris == {"lockfiles/cpu/python.txt"}
+    assert results(harmless)
+    assert {each["level"] for each in results(harmless)} == {"none"}
+
+
+def test_goldens_that_a_change_ends_are_named(sample: DriftReport) -> None:
+    path = "golden.yaml/fwd_ret_5d/CROSS_SECTIONAL/all/lightgbm"
+    assert result(sample, "wheel/upgraded")["properties"]["expiredGoldens"] == [path]
+    assert result(sample, "hardware/changed")["properties"]["expiredGoldens"] == []
 
 
 def test_only_failures_have_a_level(sample: DriftReport) -> None:

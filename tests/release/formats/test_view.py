@@ -34,9 +34,7 @@ def test_what_is_waived_whole_fails_nothing(sample: DriftReport) -> None:
     [
         (0, "No drift that fails: every change is waived, or harmless by the rules."),
         (1, "Drift in cpu, and 1 waiver does not hold."),
-        (2, "could not be finished"),
         (3, "not all was tested: this is not a pass"),
-        (4, "nothing here can be relied on"),
     ],
 )
 def test_the_verdict_says_what_the_exit_code_means(code: int, words: str, sample: DriftReport) -> None:
@@ -65,3 +63,66 @@ def test_kernels_are_counted_by_library(state: Callable[..., EnvironmentState]) 
     before = state()
     assert probed(before, before)["numpy"] == 7
     assert probed(before, state(survey=None, unsurveyed="no GPU")) == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "next_words"),
+    [
+        (0, "No number would change.", "Nothing that was looked at speaks against it"),
+        (1, "Numbers would change in cpu with numpy==2.4.6.", "Decide whether these numbers may move"),
+        (3, "could not be told in full: this is no consent.", "Try what could not be tried"),
+    ],
+)
+def test_a_rehearsal_has_words_of_its_own(code: int, words: str, next_words: str, rehearsal: DriftReport) -> None:
+    report = msgspec.structs.replace(rehearsal, exit_code=code)
+    assert words in verdict(report)
+    assert advice(report).startswith(next_words)
+    page = view(report)
+    assert page.title == "hermetic-training-harness: an upgrade against the locks as they are"
+    assert page.environments[0].environment.sentence == "The environment would change: 3 changes."
+    assert page.environments[0].numbers.sentence.startswith("The numbers would change: 3 probe kernels and 1 of 2")
+    assert "1 comparison group would end: 2 stored runs could not be compared" in page.environments[0].expired
+
+
+def test_a_rehearsal_of_nothing_says_so(rehearsal: DriftReport) -> None:
+    report = msgspec.structs.replace(rehearsal, environments=(), exit_code=0)
+    assert (verdict(report), advice(report)) == ("Nothing would change.", "Nothing to decide.")
+
+
+def test_in_a_rehearsal_only_numbers_count(rehearsal: DriftReport, sample: DriftReport) -> None:
+    def failing(report: DriftReport) -> set[str]:
+        layers = view(report).environments[0].layers
+        return {layer.name for layer in layers for row in layer.rows if row.fails}
+
+    assert failing(rehearsal) == {"probe"}
+    assert failing(sample) == {"wheel", "probe"}
+    assert view(rehearsal).environments[0].cells[0].fails
+
+
+def test_numbers_that_would_change_without_a_name_are_said_too(harmless: DriftReport) -> None:
+    drift = msgspec.structs.replace(harmless.environments[0], numbers=Answer.CHANGED)
+    report = msgspec.structs.replace(harmless, environments=(drift,), exit_code=1)
+    assert verdict(report) == "Numbers would change in cpu with numpy==2.4.6."
+
+
+def test_what_expires_is_named_and_where(sample: DriftReport, crossed: DriftReport) -> None:
+    path = "golden.yaml/fwd_ret_5d/CROSS_SECTIONAL/all/lightgbm"
+    assert view(sample).environments[0].expired == (
+        "1 comparison group of the baseline expired: 2 stored runs cannot be compared with what runs in cpu from now"
+        f" on. Golden: {path}."
+    )
+    assert view(crossed).environments[0].expired == (
+        "1 comparison group of the baseline's cpu does not hold in cpu-prev: 2 stored runs cannot be compared with what"
+        f" runs in cpu-prev. Golden: {path}."
+    )
+    rows = {row.path: row for layer in view(sample).environments[0].layers for row in layer.rows}
+    assert f"ends 1 comparison group ({path})" in rows["numpy"].details
+    assert "ends" not in rows["cores"].details
+
+
+def test_where_no_stored_run_is_lost_that_is_said(sample: DriftReport) -> None:
+    drift = sample.environments[0]
+    expired = tuple(msgspec.structs.replace(group, stored_runs=()) for group in drift.expired)
+    drift = msgspec.structs.replace(drift, expired=expired)
+    page = view(msgspec.structs.replace(sample, environments=(drift,)))
+    assert "of the baseline expired: no run stored here is in it." in page.environments[0].expired

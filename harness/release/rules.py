@@ -94,7 +94,9 @@ def _read(path: Path) -> tuple[Rule, ...]:
             raise origin.error(("rules", index, "why"), "is empty", "Say in one sentence why.")
         if rule.moves is Moves.OWN and rule.layer is not Layer.WHEEL:
             raise origin.error(("rules", index, "moves"), "is own, but only a wheel holds a library", "List libraries.")
-        if not isinstance(rule.moves, Moves) and (word := next((name for name in rule.moves if name in Moves), None)):
+        if not isinstance(rule.moves, Moves) and (
+            word := next((name for name in rule.moves if name in {*Moves}), None)
+        ):
             raise origin.error(("rules", index, "moves"), f"lists {word!r}", f"Write moves: {word}, or list libraries.")
         _refuse_hidden(rules, index, origin)
     return rules

@@ -15,12 +15,14 @@ from harness.release.location import Locator
 from harness.release.numbers import (
     Evidence,
     Scope,
+    computing,
     gather,
     golden_differences,
     probe_differences,
     probed,
     probes_of,
     scope_of,
+    unknown_to_probes,
     used_libraries,
 )
 from harness.release.report import (
@@ -31,6 +33,7 @@ from harness.release.report import (
     GoldenCell,
     Layer,
     NotTested,
+    Severity,
 )
 from harness.release.rules import Moves, Rule, Rules
 from harness.release.state import EnvironmentState
@@ -87,15 +90,17 @@ def assess(
     cell of a comparison group. `root` is the checkout whose files changes are located in. Pure, but for reading those.
     """
     used = used_libraries(goldens, probes_of(before))
-    findings = _find(before, after, rules, code, gather(before, after, used, golden_cells), used, golden_cells)
+    evidence = gather(before, after, used, golden_cells, computing(before, after, rules))
+    findings = _find(before, after, rules, code, evidence, used, golden_cells)
     expires, attributed = _expiries(findings, expiry := Expiry(before, after, goldens, used))
     locator = Locator(root, after.sources.spec.name)
     changes = tuple(
-        _change(difference, before.name, findings, expires[difference.name], locator) for difference in findings.all
+        _change(difference, (before.name, after.name), findings, expires[difference.name], locator)
+        for difference in findings.all
     )
     numbers, tested_by = _numbers(findings, changes, golden_cells)
     unsurveyed = _unsurveyed(before, after)
-    not_tested = (*unsurveyed, *_untested(changes, surveyed=not unsurveyed), *golden_not_tested)
+    not_tested = (*unsurveyed, *_untested(findings, changes, surveyed=not unsurveyed), *golden_not_tested)
     return EnvironmentDrift(
         name=before.name,
         candidate=after.name,
@@ -108,6 +113,7 @@ def assess(
         expired=expiry.total(stored, attributed),
         measured_at=measured_at,
         probed=probed(before, after),
+        unprobed=tuple(sorted(unknown_to_probes(evidence.installed))),
     )
 
 
@@ -127,17 +133,17 @@ def _find(
     numbers = (*probe_differences(before, after), *golden_differences(cells))
     found = (*environment, *numbers)
     judged = {item.name: rules.judge(item.layer, item.path, item.kind) for item in found}
-    known = frozenset(library for state in (before, after) for library in probes_of(state)).union(
-        *(libraries for libraries in used.values() if libraries is not None)
-    )
-    scopes = {item.name: scope_of(judged[item.name], item.path, known) for item in found}
+    scopes = {item.name: scope_of(judged[item.name], item.path, evidence.installed) for item in found}
     own_layers = _own_layers(before) & _own_layers(after)
-    follows = follows_from(environment, own_layers=own_layers)
+    harmless = [name for name, rule in judged.items() if rule.severity is Severity.NONE]
+    follows = follows_from(environment, own_layers=own_layers, harmless=harmless)
     movers = [item for item in environment if item.name not in follows and judged[item.name].moves is not Moves.NONE]
     because = {cell.path: cell.because_of for cell in cells}
     for number in numbers:
         scope = _scope_of_number(number, used)
-        causes = [item for item in movers if _may_move(item, scopes[item.name], scope, because.get(number.path))]
+        causes = [
+            item for item in movers if _may_move(item, scopes[item.name], number, scope, because.get(number.path))
+        ]
         if causes:
             follows[number.name] = tuple(item.name for item in causes)
     return _Findings(found, judged, scopes, follows, evidence)
@@ -147,14 +153,17 @@ def _scope_of_number(number: Difference, used: Mapping[str, Scope]) -> Scope:
     return frozenset({number.path.partition("/")[0]}) if number.layer is Layer.PROBE else used.get(number.path)
 
 
-def _may_move(item: Difference, scope: Scope, number: Scope, because_of: str | None) -> bool:
-    """Whether a change can be behind a number that moved, whose libraries are `number`.
+def _may_move(item: Difference, scope: Scope, number: Difference, libraries: Scope, because_of: str | None) -> bool:
+    """Whether a change can be behind a number that moved, which is of these libraries.
 
-    Where the baseline's own environment no longer gives its golden bits either, no change of what is in it can.
+    Where the baseline's own environment no longer gives its golden bits either, no change of what is in it can. Who
+    uses a library that no probe knows is not known, so any golden cell may.
     """
     if because_of == _ELSEWHERE and item.layer not in (Layer.CODE, Layer.HARDWARE, Layer.DRIVER, Layer.KERNEL):
         return False
-    return scope is None or number is None or bool(scope & number)
+    if scope is None or libraries is None or scope & libraries:
+        return True
+    return number.layer is Layer.GOLDEN and bool(unknown_to_probes(scope))
 
 
 def _own_layers(state: EnvironmentState) -> frozenset[str]:
@@ -175,8 +184,11 @@ def _expiries(findings: _Findings, expiry: Expiry) -> tuple[dict[str, frozenset[
 
 
 def _change(
-    item: Difference, environment: str, findings: _Findings, expires: frozenset[Digest], locator: Locator
+    item: Difference, names: tuple[str, str], findings: _Findings, expires: frozenset[Digest], locator: Locator
 ) -> Change:
+    """`names` are those of the baseline's environment and of the candidate, whose own changes stay apart."""
+    environment, candidate = names
+    place = [environment] if candidate == environment else [environment, candidate]
     rule, numbers = findings.rules[item.name], findings.numbers(item)
     return Change(
         environment=environment,
@@ -193,7 +205,7 @@ def _change(
         expires=tuple(sorted(expires)),
         follows_from=findings.follows.get(item.name, ()),
         location=locator.locate(item),
-        fingerprint=signature([environment, item.layer, item.path, item.kind, item.before, item.after]),
+        fingerprint=signature([*place, item.layer, item.path, item.kind, item.before, item.after]),
     )
 
 
@@ -213,7 +225,13 @@ def _numbers(
     if any(change.layer in NUMBERS for change in changes):
         return Answer.CHANGED, tested_by
     untested = any(change.numbers is Answer.NOT_TESTED and not change.follows_from for change in changes)
-    return Answer.NOT_TESTED if untested or not evidence.compared else Answer.UNCHANGED, tested_by
+    partly = _unseen_by_probes(evidence)
+    return Answer.NOT_TESTED if untested or partly or not evidence.compared else Answer.UNCHANGED, tested_by
+
+
+def _unseen_by_probes(evidence: Evidence) -> list[str]:
+    """The installed libraries that the probe has kernels of, and that were not compared all the same."""
+    return sorted(evidence.installed - unknown_to_probes(evidence.installed) - evidence.compared)
 
 
 def _unsurveyed(before: EnvironmentState, after: EnvironmentState) -> tuple[NotTested, ...]:
@@ -225,18 +243,23 @@ def _unsurveyed(before: EnvironmentState, after: EnvironmentState) -> tuple[NotT
     return (NotTested(RUNNING, "; ".join(said)),) if said else ()
 
 
-def _untested(changes: Sequence[Change], *, surveyed: bool) -> tuple[NotTested, ...]:
+def _untested(findings: _Findings, changes: Sequence[Change], *, surveyed: bool) -> tuple[NotTested, ...]:
     """The numbers that a change may have moved and that nothing looked at."""
-    return tuple(
-        NotTested(
-            f"numbers behind {change.name}",
-            "only a golden run can tell: check with --golden"
-            if change.layer is Layer.CODE
-            else "no probe and no golden run that was repeated looks at what it can move",
-        )
+    found = [
+        NotTested(f"numbers behind {change.name}", _why_untested(change, findings))
         for change in changes
         if change.numbers is Answer.NOT_TESTED and not change.follows_from and (surveyed or change.layer is Layer.CODE)
-    )
+    ]
+    if surveyed and (unseen := _unseen_by_probes(findings.evidence)):
+        found.append(NotTested(f"numbers of {', '.join(unseen)}", "a side's probe did not look at what is installed"))
+    return tuple(found)
+
+
+def _why_untested(change: Change, findings: _Findings) -> str:
+    if change.layer is Layer.CODE:
+        return "only a golden run can tell: check with --golden"
+    libraries = findings.evidence.untested(findings.scopes[change.name])
+    return f"no probe and no golden run that was repeated looks at {', '.join(libraries)}: check with --golden"
 
 
 def _untested_cells(cells: Sequence[GoldenCell], said: Sequence[NotTested]) -> tuple[NotTested, ...]:

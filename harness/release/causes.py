@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.release.changes import Difference
-from harness.release.entries import WHEEL_LAYER
-from harness.release.report import Kind
+from harness.release.entries import SURVEYED, WHEEL_LAYER
+from harness.release.report import Kind, Layer
+from harness.release.wheels import may_hold
 from harness.spec.variables import TABLE
 
 _CPU = tuple(f"hardware cpu.{name}" for name in ("architecture", "vendor", "family", "model", "isa"))
@@ -37,6 +38,7 @@ class Row(NamedTuple):
 
 
 _CAME_OR_WENT = (Kind.ADDED, Kind.REMOVED)
+_EXCLUDE = "spec python.exclude/"
 
 ROWS: tuple[Row, ...] = (
     # A machine: one that is another altogether is one change, not seven.
@@ -56,7 +58,12 @@ ROWS: tuple[Row, ...] = (
     Row("kernel engine.api", ("kernel engine.version",)),
     *(Row(f"{layer} *", ("kernel engine",), _CAME_OR_WENT) for layer in ("image", "os-package", "lock", "spec")),
     # What an image leaves out of a wheel is not installed; the wheel itself is the same.
-    Row("wheel *", ("spec python.exclude/*", "kernel engine"), (Kind.REBUILT,), ("files",)),
+    Row("wheel *", (f"{_EXCLUDE}*", "kernel engine"), (Kind.REBUILT,), ("files",)),
+    # Without its lock there is no image to speak of.
+    Row("image manifest", ("lock image.lock",), _CAME_OR_WENT),
+    Row("image config", ("lock image.lock",), _CAME_OR_WENT),
+    Row("image layers/*", ("lock image.lock",), _CAME_OR_WENT),
+    Row("lock image.lock/*", ("lock image.lock",), _CAME_OR_WENT),
     # Locks follow from what they list.
     Row("lock debian.lock", ("os-package *", "lock debian.lock/*")),
     Row("lock debian.lock/inputs", ("spec debian.*",)),
@@ -119,17 +126,29 @@ ROWS: tuple[Row, ...] = (
 )  # fmt: skip
 
 
-def follows_from(found: Sequence[Difference], *, own_layers: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
+def follows_from(
+    found: Sequence[Difference], *, own_layers: Iterable[str] = (), harmless: Iterable[str] = ()
+) -> dict[str, tuple[str, ...]]:
     """The roots of each consequence, by name, in the order of `found`; a root is not in it.
 
     `own_layers` are the wheels that have a layer of the image to themselves, so that they don't explain the shared one.
+    `harmless` are the names of changes that fail no check: nothing else that a running environment shows is excused by
+    such alone. (Digests are: they say no more than what they are over.)
     """
     names = {difference.name: difference for difference in found}
-    apart = {f"wheel {name}" for name in own_layers}
+    apart, passing = {f"wheel {name}" for name in own_layers}, frozenset(harmless)
     direct = {name: _direct(difference, names, apart) for name, difference in names.items()}
     order = {name: index for index, name in enumerate(names)}
     roots = {name: _roots(name, direct) for name in names}
+    while alone := [name for name in names if _is_no_excuse(names[name], roots[name], passing)]:
+        direct |= {name: set() for name in alone}
+        roots = {name: _roots(name, direct) for name in names}
     return {name: tuple(sorted(behind, key=order.__getitem__)) for name, behind in roots.items() if behind}
+
+
+def _is_no_excuse(consequence: Difference, roots: set[str], harmless: frozenset[str]) -> bool:
+    """Whether all that a change follows from passes, while it would not by itself."""
+    return consequence.layer in SURVEYED and consequence.name not in harmless and bool(roots) and roots <= harmless
 
 
 def _direct(difference: Difference, names: Mapping[str, Difference], apart: set[str]) -> set[str]:
@@ -145,7 +164,18 @@ def _direct(difference: Difference, names: Mapping[str, Difference], apart: set[
             causes |= {wanted} & names.keys() if "*" not in wanted else _matching(wanted, names)
     if difference.name == "image layers/wheels":
         causes -= apart
+    if (wheel := _wheel_of(difference)) is not None:
+        causes -= {name for name in causes if name.startswith(_EXCLUDE) and not may_hold(wheel, name[len(_EXCLUDE) :])}
     return causes - {difference.name}
+
+
+def _wheel_of(difference: Difference) -> str | None:
+    """The one wheel that a change is about: itself, or the layer of an image that holds it alone."""
+    if difference.layer is Layer.WHEEL:
+        return difference.path
+    prefix = f"layers/{WHEEL_LAYER}"
+    alone = difference.layer is Layer.IMAGE and difference.path.startswith(prefix)
+    return difference.path.removeprefix(prefix) if alone else None
 
 
 def _filled(pattern: str, part: tuple[str, str]) -> str:

@@ -62,8 +62,8 @@ _Items = Iterator[tuple[Layer, str, Entry]]
 def flatten(state: EnvironmentState, *, surveyed: bool) -> Entries:
     """Every entry of a state; without its survey where `surveyed` is false, because the other side has none.
 
-    A plain process of the machine (`host`) has no image and no Debian packages of ours: of its sources only what its
-    wheels come from counts.
+    A plain process of the machine (`host`) has no image and no Debian packages of ours, and its wheels are installed
+    whole: of its sources only what its wheels come from counts.
     """
     survey = state.survey if surveyed else None
     entries: Entries = {}
@@ -83,7 +83,7 @@ def _all(state: EnvironmentState, survey: Survey | None) -> _Items:
         yield from (_package(package) for package in state.sources.debian.packages)
         yield from _image_locks(state.sources)
     for path, value in _spec(state.sources.spec):
-        if isolated or path.startswith("python."):
+        if isolated or (path.startswith("python.") and not path.startswith("python.exclude/")):
             yield Layer.SPEC, path, Entry(value)
     if survey is not None:
         yield from _machine(survey)
@@ -158,6 +158,7 @@ def _image_locks(sources: Sources) -> _Items:
         yield Layer.LOCK, f"debian.lock/{name}", Entry(getattr(sources.debian, name))
     image = sources.image
     if image is not None:
+        yield Layer.LOCK, "image.lock", Entry("present")
         for name in sorted(image.inputs.keys() | sources.digests.keys()):
             if image.inputs.get(name) != sources.digests.get(name):
                 yield Layer.LOCK, f"image.lock/{name}", Entry(image.inputs.get(name) or "none")

@@ -5,12 +5,14 @@ from itertools import combinations
 
 import msgspec
 
+from harness.record.environment import PROBED
 from harness.record.hashing import signature
 from harness.release.baseline import Golden, GoldenResult
 from harness.release.changes import Difference, simple
-from harness.release.report import Answer, GoldenCell, GoldenName, Layer
-from harness.release.rules import Moves, Rule
+from harness.release.report import Answer, GoldenCell, GoldenName, Kind, Layer
+from harness.release.rules import Moves, Rule, Rules
 from harness.release.state import EnvironmentState
+from harness.release.wheels import library_of
 from harness.spec.digest import Digest
 from harness.spec.experiment import BUILT_IN_FAMILIES
 
@@ -31,14 +33,23 @@ class GoldenEvidence(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What is known of numbers: `kernels` that differ, by library; `compared`: libraries that both sides probed."""
+    """What is known of numbers: `kernels` that differ, by library; `compared`: libraries that both sides probed.
+
+    `golden` are all cells that the baseline holds of the environment; `installed` the libraries on either side that
+    compute (`computing`).
+    """
 
     kernels: dict[str, tuple[str, ...]]
     compared: frozenset[str]
     golden: tuple[GoldenEvidence, ...]
+    installed: frozenset[str] = frozenset()
 
     def about(self, scope: Scope) -> tuple[str, ...]:
-        """The kernels (`numpy/exp64`) and golden cells of these libraries that changed."""
+        """The kernels (`numpy/exp64`) and golden cells of these libraries that changed.
+
+        Who uses a library that no probe knows is not known either: any golden cell may.
+        """
+        anybody = scope is not None and bool(unknown_to_probes(scope))
         kernels = [
             f"{library}/{kernel}"
             for library, names in sorted(self.kernels.items())
@@ -48,32 +59,64 @@ class Evidence(msgspec.Struct, frozen=True):
         cells = [
             cell.path
             for cell in self.golden
-            if cell.answer is Answer.CHANGED and (scope is None or cell.libraries is None or scope & cell.libraries)
+            if cell.answer is Answer.CHANGED
+            and (scope is None or anybody or cell.libraries is None or scope & cell.libraries)
         ]
         return (*kernels, *cells)
 
     def answer(self, scope: Scope) -> Answer:
         """Whether numbers of these libraries moved.
 
-        They did not where each library was compared kernel by kernel, or is known to be used by a golden cell that
-        gave the same bits; a library that neither looked at was not tested.
+        They did not where `untested` names none of them; where a change can move any library's, every library that is
+        installed and computes must have been looked at.
         """
         if self.about(scope):
             return Answer.CHANGED
-        if scope is None:
-            return Answer.UNCHANGED if self.compared else Answer.NOT_TESTED
+        wanted = self.installed if scope is None else scope
+        return Answer.UNCHANGED if wanted and not self.untested(scope) else Answer.NOT_TESTED
+
+    def untested(self, scope: Scope) -> tuple[str, ...]:
+        """Those of the libraries that nothing looked at.
+
+        A library was looked at where it was compared kernel by kernel, or is known to be used by a golden cell that
+        gave the same bits; one that no probe knows, where all golden runs did.
+        """
         tested = set(self.compared)
         for cell in self.golden:
             if cell.answer is Answer.UNCHANGED and cell.libraries is not None:
                 tested |= cell.libraries
-        return Answer.UNCHANGED if scope and scope <= tested else Answer.NOT_TESTED
+        left = (self.installed if scope is None else scope) - tested
+        if self.answer_of_golden_runs() is Answer.UNCHANGED:
+            left -= unknown_to_probes(left)
+        return tuple(sorted(left))
 
     def answer_of_golden_runs(self) -> Answer:
-        """Whether anything moved where only a golden run can tell: changed code may leave every kernel as it was."""
+        """Whether anything moved where only golden runs can tell: changed code may leave every kernel as it was.
+
+        It did not where every golden cell of the environment was run again and gave the same bits.
+        """
         if self.about(None):
             return Answer.CHANGED
         answers = {cell.answer for cell in self.golden}
         return Answer.UNCHANGED if answers == {Answer.UNCHANGED} else Answer.NOT_TESTED
+
+
+def unknown_to_probes(libraries: frozenset[str]) -> frozenset[str]:
+    """Those of the libraries that the probe has no kernels of."""
+    return libraries - set(PROBED)
+
+
+def computing(before: EnvironmentState, after: EnvironmentState, rules: Rules) -> frozenset[str]:
+    """The libraries installed on either side whose own numbers a change could move, by the names of the probe.
+
+    That are those that the probe knows, and of others those whose wheels by the rules move numbers of their own.
+    """
+    wheels = {wheel.name for state in (before, after) for wheel in state.sources.python.wheels}
+    for state in (before, after):
+        wheels |= set() if state.survey is None else state.survey.captured.libraries.keys()
+    own = {name for name in wheels if rules.judge(Layer.WHEEL, name, Kind.UPGRADED).moves is Moves.OWN}
+    probed = {name for name in wheels if library_of(name) in PROBED}
+    return frozenset({"python"} | {library_of(name) for name in own | probed})
 
 
 def probes_of(state: EnvironmentState) -> Probes:
@@ -82,9 +125,17 @@ def probes_of(state: EnvironmentState) -> Probes:
 
 
 def gather(
-    before: EnvironmentState, after: EnvironmentState, used: Mapping[str, Scope], cells: Sequence[GoldenCell]
+    before: EnvironmentState,
+    after: EnvironmentState,
+    used: Mapping[str, Scope],
+    cells: Sequence[GoldenCell],
+    installed: frozenset[str] = frozenset(),
 ) -> Evidence:
-    """The evidence of two states' probes and of the golden cells that were run again (`used`: `used_libraries`)."""
+    """The evidence of two states' probes and of the golden cells that were run again.
+
+    `used` are the libraries of every golden cell of the environment (`used_libraries`), run again or not; `installed`
+    is what `computing` says.
+    """
     if before.survey is None or after.survey is None:
         kernels: dict[str, tuple[str, ...]] = {}
         compared: frozenset[str] = frozenset()
@@ -94,8 +145,10 @@ def gather(
         found = {name: _differing(old.get(name, {}), new.get(name, {})) for name in names}
         kernels = {name: differing for name, differing in found.items() if differing}
         compared = frozenset(name for name in names if old.get(name) and new.get(name))
-    golden = tuple(GoldenEvidence(cell.path, cell.answer, used.get(cell.path)) for cell in cells)
-    return Evidence(kernels, compared, golden)
+    golden = [GoldenEvidence(cell.path, cell.answer, used.get(cell.path)) for cell in cells]
+    repeated = {cell.path for cell in cells}
+    golden += [GoldenEvidence(path, Answer.NOT_TESTED, used[path]) for path in used if path not in repeated]
+    return Evidence(kernels, compared, tuple(golden), installed)
 
 
 def probe_differences(before: EnvironmentState, after: EnvironmentState) -> tuple[Difference, ...]:
@@ -146,10 +199,10 @@ def golden_names(goldens: Sequence[Golden]) -> tuple[GoldenName, ...]:
     )
 
 
-def scope_of(rule: Rule, path: str, known: frozenset[str]) -> Scope:
-    """The libraries whose numbers a change can move by its rule; `known` are those that a probe or golden run has.
+def scope_of(rule: Rule, path: str, installed: frozenset[str]) -> Scope:
+    """The libraries whose numbers a change can move by its rule.
 
-    A wheel that holds none of them is a library of its own.
+    Of those that a rule lists, only what is `installed` has numbers; where none is, nothing could look at any.
     """
     match rule.moves:
         case Moves.ALL:
@@ -157,9 +210,9 @@ def scope_of(rule: Rule, path: str, known: frozenset[str]) -> Scope:
         case Moves.NONE:
             return frozenset()
         case Moves.OWN:
-            held = {library for library in known if path == library or path.startswith(f"{library}-")}
-            return frozenset(held or {path})
-    return frozenset(rule.moves)
+            return frozenset({library_of(path)})
+    listed = frozenset(rule.moves)
+    return listed & installed or listed
 
 
 def used_libraries(goldens: Sequence[Golden], probes: Probes) -> dict[str, Scope]:

@@ -31,6 +31,7 @@ KERNELS = {
     "python": ("exp", "fsum", "log", "pow", "sin"),
     "numpy": ("dot64", "exp32", "exp64", "gemm64", "quantile64", "sum32", "svd64"),
     "scipy": ("erf", "expm", "lu", "qr"),
+    "sklearn": ("forest", "kmeans", "logistic", "scaler"),
     "lightgbm": ("binary.model", "binary.predictions", "regression.model", "regression.predictions"),
     "xgboost": ("logistic.leaves", "logistic.predictions", "squarederror.leaves", "squarederror.predictions"),
     "torch": ("adam32", "conv2d32", "mm32", "mm64", "randn", "softmax64"),

@@ -17,6 +17,7 @@ from harness.release.golden import ELSEWHERE, ENVIRONMENT
 from harness.release.report import Answer, EnvironmentDrift, GoldenCell, Kind, Layer, NotTested, Severity
 from harness.release.rules import Rules, load_rules
 from harness.release.state import EnvironmentState
+from harness.runs.opening import EngineName
 from harness.spec.digest import Digest, digest_from_hex
 from harness.spec.run import ImageReference
 
@@ -381,6 +382,11 @@ def cell(golden: Golden, index: int = 0, **fields: Any) -> GoldenCell:
     return GoldenCell(**same | fields)
 
 
+def repeated(golden: Golden) -> list[GoldenCell]:
+    """Every cell, with the same bits."""
+    return [cell(golden, index) for index in range(len(golden.cells))]
+
+
 def moved(golden: Golden, index: int = 0, **fields: Any) -> GoldenCell:
     of = golden.cells[index].fingerprint
     return cell(golden, index, answer=Answer.CHANGED, after=Digest(other(of)), **fields)
@@ -472,7 +478,9 @@ def test_changed_code_is_named_and_only_a_golden_run_can_clear_it(state, real_go
     assert roots(found) == [("code inside", CHANGED)]
     assert found.numbers is Answer.NOT_TESTED
     assert [item.what for item in found.not_tested] == ["numbers behind code inside"]
-    cleared = drift(state(), state(), rules, code=code, goldens=[golden], golden_cells=[cell(golden)])
+    some = drift(state(), state(), rules, code=code, goldens=[golden], golden_cells=[cell(golden)])
+    assert some.numbers is Answer.NOT_TESTED
+    cleared = drift(state(), state(), rules, code=code, goldens=[golden], golden_cells=repeated(golden))
     assert (cleared.numbers, cleared.not_tested) == (Answer.UNCHANGED, ())
 
 
@@ -510,13 +518,99 @@ def test_a_golden_cell_that_the_old_environment_moves_too_does_not_follow_from_a
     assert [name for name, _ in roots(found)] == ["wheel numpy"]
 
 
+def with_catboost(raw: Raw) -> None:
+    """A library that computes and that no probe knows."""
+    wheels = raw["sources"]["python"]["wheels"]
+    wheels.append(named(wheels, "joblib") | {"name": "catboost"})
+    captured(raw)["libraries"]["catboost"] = dict(captured(raw)["libraries"]["joblib"])
+
+
 def test_what_could_move_numbers_and_was_not_looked_at_is_not_tested(state, rules):
+    before = altered(state(), with_catboost)
+    found = drift(before, altered(before, lambda raw: wheel(raw, "catboost", "9.9.9")), rules)
+    assert (found.changes[0].numbers, found.numbers) == (Answer.NOT_TESTED, Answer.NOT_TESTED)
+    assert [item.what for item in found.not_tested] == ["numbers behind wheel catboost"]
+    assert "catboost: check with --golden" in found.not_tested[0].reason
+    assert found.unprobed == ("catboost",)
+
+
+def test_an_upgrade_that_no_probe_knows_is_cleared_by_all_golden_runs_and_by_no_part_of_them(state, real_golden, rules):
+    before = altered(state(), with_catboost)
+    after, golden = altered(before, lambda raw: wheel(raw, "catboost", "9.9.9")), real_golden(before)
+    cleared = drift(before, after, rules, goldens=[golden], golden_cells=repeated(golden))
+    assert (cleared.changes[0].numbers, cleared.numbers) == (Answer.UNCHANGED, Answer.UNCHANGED)
+    assert cleared.not_tested == ()
+    partly = drift(before, after, rules, goldens=[golden], golden_cells=repeated(golden)[1:])
+    assert (partly.changes[0].numbers, partly.numbers) == (Answer.NOT_TESTED, Answer.NOT_TESTED)
+    one = moved(golden, because_of=ENVIRONMENT)
+    blamed = drift(before, after, rules, goldens=[golden], golden_cells=[one, *repeated(golden)[1:]])
+    assert (blamed.changes[0].name, blamed.changes[0].numbers) == ("wheel catboost", Answer.CHANGED)
+    assert blamed.changes[0].evidence == (one.path,)
+    assert roots(blamed) == [("wheel catboost", UPGRADED)]
+
+
+@pytest.mark.parametrize("name", ["scikit-learn", "scipy", "xgboost-cpu", "lightgbm"])
+def test_an_upgrade_of_what_is_probed_is_tested_without_golden_runs(name, state, rules):
+    found = drift(state(), altered(state(), lambda raw: wheel(raw, name, "9.9.9")), rules)
+    assert (found.changes[0].numbers, found.numbers, found.not_tested) == (Answer.UNCHANGED, Answer.UNCHANGED, ())
+    assert found.unprobed == ()
+
+
+def test_what_can_move_every_number_is_cleared_only_where_every_library_was_looked_at(state, real_golden, rules):
+    openmp = PLANTS["an_os_library_upgraded"].change
+    assert drift(state(), altered(state(), openmp), rules).numbers is Answer.UNCHANGED
+    before = altered(state(), with_catboost)
+    found = drift(before, altered(before, openmp), rules)
+    assert found.numbers is Answer.NOT_TESTED
+    assert [item.what for item in found.not_tested] == ["numbers behind os-package libgomp1"]
+    golden = real_golden(before)
+    cleared = drift(before, altered(before, openmp), rules, goldens=[golden], golden_cells=repeated(golden))
+    assert (cleared.numbers, cleared.not_tested) == (Answer.UNCHANGED, ())
+
+
+def test_numbers_of_a_library_that_neither_sides_probe_looked_at_are_not_tested(state, rules):
+    def blind(raw: Raw) -> None:
+        captured(raw)["probe"] = {"python": captured(raw)["probe"]["python"]}
+
+    before = altered(state(), blind)
+    found = drift(before, altered(before, lambda raw: wheel(raw, "numpy", "9.9.9")), rules)
+    assert (found.changes[0].numbers, found.numbers) == (Answer.NOT_TESTED, Answer.NOT_TESTED)
+    same = drift(before, before, rules)
+    assert (same.environment, same.numbers) == (Answer.UNCHANGED, Answer.NOT_TESTED)
+    assert "numpy" in same.not_tested[0].what
+
+
+def test_more_cores_excuse_no_thread_pool(state, rules):
     def change(raw: Raw) -> None:
-        wheel(raw, "scikit-learn", "9.9.9")
+        PLANTS["more_cores"].change(raw)
+        captured(raw)["settings"] |= {"numpy/openblas.threads": "64", "threads": "64"}
 
     found = drift(state(), altered(state(), change), rules)
-    assert (found.changes[0].numbers, found.numbers) == (Answer.NOT_TESTED, Answer.NOT_TESTED)
-    assert [item.what for item in found.not_tested] == ["numbers behind wheel scikit-learn"]
+    failing = {change.name for change in found.changes if change.fails}
+    assert failing == {"runtime settings.numpy/openblas.threads", "runtime settings.threads"}
+    assert drift(*before_and_after("more_cores", state()), rules).changes[0].fails is False
+
+
+def test_a_missing_image_lock_is_one_change(state, rules):
+    def change(raw: Raw) -> None:
+        raw["sources"]["image"] = None
+
+    found = drift(state(), altered(state(), change), rules)
+    assert roots(found) == [("lock image.lock", REMOVED)]
+    assert {change.name for change in found.changes} > {"image manifest", "image config", "image layers/debian"}
+    assert [change.name for change in found.changes if change.fails] == ["lock image.lock"]
+
+
+def test_a_plain_process_leaves_nothing_out_of_its_wheels(state, rules):
+    host = {"name": "host", "engine": EngineName.HOST}
+
+    def change(raw: Raw) -> None:
+        raw["sources"]["spec"]["python"]["exclude"].append("scipy/_lib/*")
+
+    before = state(**host)
+    assert drift(before, altered(before, change), rules).changes == ()
+    rebuilt = altered(altered(before, change), lambda raw: flip(captured(raw)["libraries"]["scipy"], "digest"))
+    assert roots(drift(before, rebuilt, rules)) == [("wheel scipy", REBUILT)]
 
 
 def test_what_cannot_move_numbers_has_no_answer_on_them(state, rules):
@@ -587,6 +681,16 @@ def test_a_fingerprint_is_that_of_the_change_and_of_nothing_else(state, rules):
     two = drift(state(), both, rules).changes
     assert {change.fingerprint for change in one} < {change.fingerprint for change in two}
     assert len({change.fingerprint for change in two}) == len(two)
+
+
+def test_two_candidates_changes_stay_apart_and_the_namesakes_are_its_own(state, rules):
+    before, after = before_and_after("a_kernel", state())
+    found = {
+        name: drift(before, msgspec.structs.replace(after, name=name), rules).changes[0].fingerprint
+        for name in ("cpu", "cpu-prev", "cuda")
+    }
+    assert len(set(found.values())) == 3
+    assert found["cpu"] == drift(before, after, rules).changes[0].fingerprint
 
 
 def test_stored_runs_stand_with_the_group_that_expired(state, real_golden, rules):

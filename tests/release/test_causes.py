@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from harness.release import causes
 from harness.release.causes import follows_from
 from harness.release.changes import Difference
+from harness.release.entries import SURVEYED
 from harness.release.report import Kind, Layer
 
 OWNERS = ("numpy", "scipy", "torch", "sklearn", "system", "xgboost")
@@ -38,7 +39,7 @@ NAMES = (
     *(f"lock {name}" for name in (
         "debian.lock", "debian.lock/inputs", "debian.lock/snapshot", "debian.lock/suite", "python.txt",
         "python.txt/inputs", "python.txt/version", "variables", "image.lock/spec", "image.lock/python.txt",
-        "image.lock/builder",
+        "image.lock/builder", "image.lock",
     )),
     *(f"spec {name}" for name in (
         "name", "variant", "large_wheel", "digest", "debian.suite", "debian.packages/bash", "debian.exclude/x",
@@ -133,6 +134,60 @@ def test_what_a_gpu_brings_follows_from_it_only_where_it_came_or_went():
     gone = differing("hardware gpu.name", "driver gpu.driver", kind=Kind.REMOVED)
     assert follows_from(gone) == {"driver gpu.driver": ("hardware gpu.name",)}
     assert follows_from(differing("hardware gpu.name", "driver gpu.driver")) == {}
+
+
+def test_without_its_lock_an_image_has_nothing_but_while_it_is_there_the_lock_explains_nothing():
+    parts = ("image config", "image layers/debian", "image layers/wheel:torch", "image manifest")
+    gone = differing("lock image.lock", *parts, kind=Kind.REMOVED)
+    assert follows_from(gone) == dict.fromkeys(parts, ("lock image.lock",))
+    roots = set(parts) - follows_from(differing("lock image.lock", *parts)).keys()
+    assert roots == {"image layers/debian", "image layers/wheel:torch"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "follows"),
+    [("scipy/_lib/*", True), ("*/tests/*", True), ("scipy-1*.dist-info/x", True), ("torch/test/*", False)],
+)
+def test_what_is_left_out_of_one_wheel_explains_no_other(pattern, follows):
+    files = Difference(
+        layer=Layer.WHEEL, path="scipy", kind=Kind.REBUILT, before="1", after="2", facts=("files",)
+    )  # fmt: skip
+    spec, layer = differing(f"spec python.exclude/{pattern}", "image layers/wheel:scipy")
+    found = follows_from([spec, files, layer])
+    assert found.get(files.name) == ((spec.name,) if follows else None)
+    assert found[layer.name] == ((spec.name,) if follows else (files.name,))
+    assert follows_from([spec, layer]) == ({layer.name: (spec.name,)} if follows else {})
+
+
+def test_what_a_run_shows_is_not_excused_by_what_passes_and_digests_are():
+    shown = differing("hardware memory", "hardware cores", "runtime settings.threads")
+    assert follows_from(shown, harmless=["hardware cores"]) == {}
+    assert follows_from(shown) == {"runtime settings.threads": ("hardware cores",)}
+    both = ["hardware cores", "runtime settings.threads"]
+    assert follows_from(shown, harmless=both) == {"runtime settings.threads": ("hardware cores",)}
+    helped = [*shown, *differing("variable OMP_NUM_THREADS")]
+    assert follows_from(helped, harmless=["hardware cores"]) == {
+        "runtime settings.threads": ("hardware cores", "variable OMP_NUM_THREADS")
+    }
+    digest = differing("spec postinst/bash", "spec digest")
+    assert follows_from(digest, harmless=["spec postinst/bash"]) == {"spec digest": ("spec postinst/bash",)}
+
+
+def test_what_follows_from_a_change_that_is_not_excused_follows_from_it():
+    chain = differing("os-package libc6", "native libc", "native libm.so.6")
+    assert follows_from(chain)["native libm.so.6"] == ("os-package libc6",)
+    assert follows_from(chain, harmless=["os-package libc6"]) == {}
+    passing = ["os-package libc6", "native libm.so.6"]
+    assert follows_from(chain, harmless=passing) == {"native libm.so.6": ("os-package libc6", "native libc")}
+
+
+@given(st.sets(st.sampled_from(NAMES), min_size=1), st.sets(st.sampled_from(NAMES)), st.sampled_from(Kind))
+def test_nothing_that_a_run_shows_and_that_is_bad_passes_with_what_is_behind_it(names, harmless, kind):
+    found = differing(*sorted(names), kind=kind)
+    follows = follows_from(found, harmless=harmless)
+    for item in found:
+        if item.layer in SURVEYED and item.name not in harmless:
+            assert not set(follows.get(item.name, (item.name,))) <= harmless
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -1,18 +1,22 @@
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from harness.record.environment import PROBED as PROBED_LIBRARIES
 from harness.record.hashing import signature
 from harness.release.numbers import (
     Evidence,
     GoldenEvidence,
+    computing,
     gather,
     golden_differences,
     probe_differences,
     used_libraries,
 )
 from harness.release.report import Answer, GoldenCell, Kind, Layer
+from harness.release.rules import load_rules
 from harness.spec.digest import digest_from_hex
 
 replace = msgspec.structs.replace
@@ -62,14 +66,16 @@ def test_golden_cells_that_changed_are_differences_and_others_are_not():
     assert [(item.path, item.before, item.after) for item in found] == [("e/t/CROSS_SECTIONAL/all/ridge", ONE, TWO)]
 
 
-PROBED = Evidence({}, frozenset({"numpy", "torch"}), ())
-MOVED = Evidence({"numpy": ("exp",)}, frozenset({"numpy", "torch"}), ())
+BOTH = frozenset({"numpy", "torch"})
+PROBED = Evidence({}, BOTH, (), BOTH)
+MOVED = Evidence({"numpy": ("exp",)}, BOTH, (), BOTH)
+BESIDE = replace(PROBED, installed=BOTH | {"catboost"})
+"""What no probe knows is installed too."""
 
 
-def golden(answer: Answer, libraries: set[str] | None) -> Evidence:
-    return Evidence(
-        {}, frozenset(), (GoldenEvidence("g", answer, None if libraries is None else frozenset(libraries)),)
-    )
+def golden(answer: Answer, libraries: set[str] | None, of: Evidence = NOTHING) -> Evidence:
+    cell = GoldenEvidence("g", answer, None if libraries is None else frozenset(libraries))
+    return replace(of, golden=(*of.golden, cell))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +83,18 @@ def golden(answer: Answer, libraries: set[str] | None) -> Evidence:
     [
         (PROBED, None, UNCHANGED),
         (PROBED, {"numpy"}, UNCHANGED),
-        (PROBED, {"numpy", "scikit-learn"}, NOT_TESTED),
+        (PROBED, {"numpy", "catboost"}, NOT_TESTED),
+        (replace(PROBED, installed=BOTH | {"scipy"}), None, NOT_TESTED),
+        (golden(UNCHANGED, {"numpy"}, replace(PROBED, installed=BOTH | {"scipy"})), None, NOT_TESTED),
+        (golden(UNCHANGED, {"numpy", "scipy"}, replace(PROBED, installed=BOTH | {"scipy"})), None, UNCHANGED),
+        (BESIDE, {"numpy"}, UNCHANGED),
+        (BESIDE, None, NOT_TESTED),
+        (BESIDE, {"catboost"}, NOT_TESTED),
+        (golden(UNCHANGED, {"numpy"}, BESIDE), {"catboost"}, UNCHANGED),
+        (golden(UNCHANGED, None, BESIDE), {"catboost"}, UNCHANGED),
+        (golden(UNCHANGED, {"numpy"}, BESIDE), None, UNCHANGED),
+        (golden(CHANGED, {"numpy"}, BESIDE), {"catboost"}, CHANGED),
+        (golden(NOT_TESTED, {"numpy"}, golden(UNCHANGED, {"numpy"}, BESIDE)), {"catboost"}, NOT_TESTED),
         (PROBED, set(), NOT_TESTED),
         (MOVED, None, CHANGED),
         (MOVED, {"numpy", "torch"}, CHANGED),
@@ -96,6 +113,45 @@ def golden(answer: Answer, libraries: set[str] | None) -> Evidence:
 )
 def test_numbers_are_unchanged_only_where_all_that_could_move_was_looked_at(evidence, scope, answer):
     assert evidence.answer(scope if scope is None else frozenset(scope)) is answer
+
+
+@pytest.mark.parametrize(
+    ("evidence", "scope", "left"),
+    [
+        (PROBED, None, ()),
+        (BESIDE, None, ("catboost",)),
+        (BESIDE, {"torch", "scipy"}, ("scipy",)),
+        (golden(UNCHANGED, {"numpy"}, BESIDE), None, ()),
+        (golden(UNCHANGED, {"numpy"}), {"numpy", "torch"}, ("torch",)),
+    ],
+)
+def test_what_nothing_looked_at_is_named(evidence, scope, left):
+    assert evidence.untested(scope if scope is None else frozenset(scope)) == left
+
+
+def test_goldens_that_were_not_run_again_count_as_not_tested(state):
+    run = cell("lightgbm", answer=UNCHANGED)
+    used = {run.path: frozenset({"numpy"}), "another": frozenset({"torch"})}
+    assert gather(state(), state(), {run.path: used[run.path]}, [run]).answer_of_golden_runs() is UNCHANGED
+    evidence = gather(state(), state(), used, [run])
+    assert evidence.answer_of_golden_runs() is NOT_TESTED
+    assert [each.answer for each in evidence.golden] == [UNCHANGED, NOT_TESTED]
+
+
+def test_what_computes_is_what_the_probe_knows_and_what_moves_numbers_of_its_own(state, cpu_sources):
+    rules, whole = load_rules(Path("nowhere")), state()
+    assert computing(whole, whole, rules) == set(PROBED_LIBRARIES)
+    libraries = whole.survey.captured.libraries
+    inside = replace(whole.survey.captured, libraries={**libraries, "catboost": libraries["numpy"]})
+    more = replace(whole, survey=replace(whole.survey, captured=inside))
+    for sides in ((whole, more), (more, whole)):
+        assert computing(*sides, rules) == {*PROBED_LIBRARIES, "catboost"}
+    few = replace(
+        cpu_sources,
+        python=replace(cpu_sources.python, wheels=tuple(w for w in cpu_sources.python.wheels if w.name == "numpy")),
+    )
+    alone = state(sources=few)
+    assert computing(alone, alone, rules) == {"python", "numpy"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+import pytest
+
+from harness.record.environment import PROBED
+from harness.release.wheels import library_of, may_hold
+
+
+@pytest.mark.parametrize(
+    ("wheel", "library"),
+    [
+        ("numpy", "numpy"),
+        ("scikit-learn", "sklearn"),
+        ("xgboost-cpu", "xgboost"),
+        ("torch-geometric", "torch-geometric"),
+        ("python", "python"),
+        ("scikit-learn-intelex", "scikit-learn-intelex"),
+        ("pyyaml", "pyyaml"),
+    ],
+)
+def test_a_wheel_holds_the_probes_library_only_where_it_is_known_to(wheel, library):
+    assert library_of(wheel) == library
+
+
+@pytest.mark.parametrize(
+    ("wheel", "pattern", "may"),
+    [
+        ("torch", "torch/test/*", True),
+        ("scipy", "torch/test/*", False),
+        ("scipy", "*/tests/*", True),
+        ("scikit-learn", "sklearn/datasets/*", True),
+        ("scikit-learn", "scikit_learn.libs/x", True),
+        ("scikit-learn", "scikit_learn-1.9.1.dist-info/x", True),
+        ("pyyaml", "yaml/x.py", True),
+        ("pyyaml", "numpy/x.py", False),
+        ("typing-extensions", "typing_extensions.py", True),
+        ("torch-geometric", "torch/x", False),
+        ("numpy", "../../../bin/f2py", True),
+    ],
+)
+def test_files_left_out_are_of_the_wheels_that_bring_them(wheel, pattern, may):
+    assert may_hold(wheel, pattern) is may
+
+
+def test_what_the_probe_knows_is_in_a_wheel_of_its_name_or_of_a_known_one():
+    brought = {library_of(wheel) for wheel in (*PROBED, "scikit-learn", "xgboost-cpu")}
+    assert brought - {"sklearn"} == set(PROBED) - {"sklearn"}

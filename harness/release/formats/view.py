@@ -4,6 +4,7 @@ Everything here is text that `formats.text` made fit to be shown; each format on
 """
 
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 
@@ -29,6 +30,7 @@ from harness.release.report import (
     Change,
     DriftReport,
     EnvironmentDrift,
+    GoldenName,
     Layer,
     NotTested,
     Purpose,
@@ -213,7 +215,7 @@ def _row(item: Together, kernels: frozenset[str], drift: EnvironmentDrift, purpo
     if change.layer in NUMBERS:
         details += [f"because of {causes(change)}"] if change.follows_from else []
     elif change.evidence:
-        details.append(f"changed with it: {_evidence(change, kernels)}")
+        details.append(f"changed with it: {_evidence(change, kernels, drift.known_golden)}")
     if change.expires:
         ended = [group.golden for group in drift.expired if group.group in change.expires]
         named = f" ({goldens(ended, drift.known_golden, 3)})" if ended else ""
@@ -234,11 +236,12 @@ def _row(item: Together, kernels: frozenset[str], drift: EnvironmentDrift, purpo
     )
 
 
-def _evidence(change: Change, kernels: frozenset[str]) -> str:
+def _evidence(change: Change, kernels: frozenset[str], known: Sequence[GoldenName]) -> str:
     """The numbers that moved: kernels counted by library, golden cells by name."""
     libraries = Counter(name.partition("/")[0] for name in change.evidence if name in kernels)
     found = [f"{count(amount, 'kernel')} of {shown(library)}" for library, amount in libraries.items()]
-    return listed(found + [shown(name) for name in change.evidence if name not in kernels], 6)
+    cells = [name for name in change.evidence if name not in kernels]
+    return ", ".join([listed(found, 6)] * bool(found) + [goldens(cells, known, 3)] * bool(cells))
 
 
 def _probe_rows(items: list[Together], probed: dict[str, int], purpose: Purpose) -> tuple[RowView, ...]:

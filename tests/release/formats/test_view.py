@@ -126,3 +126,16 @@ def test_where_no_stored_run_is_lost_that_is_said(sample: DriftReport) -> None:
     drift = msgspec.structs.replace(drift, expired=expired)
     page = view(msgspec.structs.replace(sample, environments=(drift,)))
     assert "of the baseline expired: no run stored here is in it." in page.environments[0].expired
+
+
+def test_golden_cells_that_moved_with_a_change_are_named_in_few_words(sample: DriftReport) -> None:
+    drift = sample.environments[0]
+    cells = tuple(each.path for each in drift.known_golden)
+    changes = tuple(
+        msgspec.structs.replace(change, evidence=(*change.evidence, *cells)) if change.path == "numpy" else change
+        for change in drift.changes
+    )
+    page = view(msgspec.structs.replace(sample, environments=(msgspec.structs.replace(drift, changes=changes),)))
+    details = {row.path: row.details for layer in page.environments[0].layers for row in layer.rows}
+    assert "changed with it: 2 kernels of numpy, all 2 cells of golden.yaml; ends" in details["numpy"]
+    assert "cells of" not in view(sample).environments[0].layers[2].rows[0].details

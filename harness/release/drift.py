@@ -104,6 +104,7 @@ def check_drift(request: DriftRequest, site: Site) -> DriftReport:
         environments=drifts,
         waivers=outcomes,
         exit_code=exit_code_of(drifts, outcomes),
+        unbaselined=_unbaselined(baseline, pairs, site),
     )
 
 
@@ -156,6 +157,13 @@ def _require_environments(request: DriftRequest, baseline: Baseline, site: Site)
                 f"There is no environment {name!r} in the checkout or the baseline {baseline.release}",
                 hint=suggestion(name, known),
             )
+
+
+def _unbaselined(baseline: Baseline, pairs: Sequence[Pair], site: Site) -> tuple[str, ...]:
+    """The images that the checkout has locked, and that neither the baseline holds nor this check looked at."""
+    known = {*baseline.environments, *(pair.candidate for pair in pairs)}
+    locked = [name for name in image_names(site.root) if (site.root / "lockfiles" / name / "image.lock").is_file()]
+    return tuple(sorted(set(locked) - known))
 
 
 def _namesake(candidate: str, baseline: Baseline) -> str:
@@ -237,8 +245,11 @@ class _Check:
     def _golden(
         self, goldens: Sequence[Golden], before: EnvironmentState, after: EnvironmentState
     ) -> tuple[tuple[GoldenCell, ...], tuple[NotTested, ...]]:
-        if not self._request.golden or not goldens:
+        if not self._request.golden:
             return (), ()
+        if not goldens:
+            reason = f"the baseline {self._baseline.release} holds none of {before.name}, and --golden asks for them"
+            return (), (NotTested("golden runs", reason),)
         from harness.release.golden import check_golden  # with it come NumPy and the engines, which cost half a second
 
         return check_golden(goldens, before, after, self._site)

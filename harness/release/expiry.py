@@ -1,4 +1,4 @@
-"""Which comparison groups of a baseline end with which change: nothing run from then on is compared with them."""
+"""Which comparison groups of a baseline end with which change: nothing run in the candidate is compared with them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any

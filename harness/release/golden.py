@@ -13,6 +13,7 @@ from harness.record.compare import SILENT_CHANGE, metric_deltas
 from harness.record.distance import Distance, distance
 from harness.record.layout import predictions_file
 from harness.release.baseline import Golden, GoldenResult
+from harness.release.kept import Kept
 from harness.release.report import Answer, GoldenCell, NotTested
 from harness.release.restore import restored
 from harness.release.site import Site
@@ -106,6 +107,7 @@ def check_golden(
     """
     cells: list[GoldenCell] = []
     untested: list[NotTested] = []
+    kept = Kept(site.results)
     for golden in goldens:
         what = f"golden {golden.experiment}"
         if after.survey is None:
@@ -125,7 +127,7 @@ def check_golden(
         if not same_environment(before, after):
             again, problem = _run_again(golden, before, site)
             untested += [] if problem is None else [NotTested(f"{what} in the baseline's own {before.name}", problem)]
-        cells += compare_golden(golden, candidate, again)
+        cells += compare_golden(golden, candidate, again, kept)
     return tuple(cells), tuple(untested)
 
 
@@ -139,11 +141,14 @@ def same_environment(before: EnvironmentState, after: EnvironmentState) -> bool:
     return old is not None and new is not None and old.manifest == new.manifest
 
 
-def compare_golden(stored: Golden, candidate: LoadedRun, again: LoadedRun | None) -> tuple[GoldenCell, ...]:
+def compare_golden(
+    stored: Golden, candidate: LoadedRun, again: LoadedRun | None, kept: Kept | None = None
+) -> tuple[GoldenCell, ...]:
     """A golden run cell by cell: the stored one, the candidate's, and the one made again in the baseline's environment.
 
     `again` is null where that one could not be made, and the candidate itself where that is the baseline's environment.
     Cells are held against each other although environment and probe may differ, but nothing else of their groups may.
+    Where no second run can say how far bits have moved, one of those `kept` does that still has the baseline's.
 
     Raises:
         IntegrityError: predictions of a run cannot be read.
@@ -158,8 +163,13 @@ def compare_golden(stored: Golden, candidate: LoadedRun, again: LoadedRun | None
             cells.append(_unpaired(stored.experiment, key, result, new))
             continue
         cell = _compare(stored.experiment, result, new, repeat)
-        if again is not None and again is not candidate and repeat is not None:
-            cell = msgspec.structs.replace(cell, distance=_distance((again, repeat), (candidate, new)))
+        old: tuple[LoadedRun, Cell] | None = None
+        if again is not None and again is not candidate:
+            old = None if repeat is None else (again, repeat)
+        elif cell.answer is Answer.CHANGED and kept is not None:
+            old = kept.cell(result)
+        if old is not None:
+            cell = msgspec.structs.replace(cell, distance=_distance(old, (candidate, new)))
         cells.append(cell)
     return tuple(cells)
 

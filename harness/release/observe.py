@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import OutdatedLockError, PrerequisiteError
+from harness.errors import OutdatedLockError, PrerequisiteError, ToolError
 from harness.locking.check import check, input_digests
 from harness.locking.debian import read_debian_lock
 from harness.locking.imagelock import BUILDER_FORMAT, SCHEMA, ImageLock
@@ -55,15 +55,15 @@ def sources(root: Path, image: str) -> Sources:
 def observe(
     name: str, site: Site, *, root: Path | None = None, profile: Profile = Profile.NATIVE, fresh: bool = False
 ) -> Observation:
-    """The environment of that name as it is now; what merely keeps it from being run here is said in its state.
+    """The environment of that name as it is now; what keeps it from being run here is said in its state.
 
+    That may be the machine, or that a library of it cannot be imported: what its locks say is known all the same.
     `root` is where its spec and locks lie if not in the site's checkout. `host` is made from the CPU image's locks and
     has no image. With `fresh` nothing that was measured before is taken.
 
     Raises:
         UsageError: there is no such environment, or its spec or a lock is missing or makes no sense.
         IntegrityError: a lock is not valid, the image is not what its lock says, or the survey was not strict.
-        ToolError: a library cannot be imported in it, or the engine failed.
     """
     place = root or site.root
     known = environment(name, place)
@@ -84,7 +84,7 @@ def observe(
                 profile=profile,
                 fresh=fresh,
             )
-        except (PrerequisiteError, OutdatedLockError) as error:
+        except (PrerequisiteError, OutdatedLockError, ToolError) as error:
             reason = error.message
     state = EnvironmentState(
         name=name,

@@ -125,7 +125,8 @@ class GoldenCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     `because_of` is `environment` where the baseline's own environment still gives the stored bits and the candidate
     does not, `code, data or hardware` where the baseline's environment no longer gives them either, null where nothing
-    changed or only one of the two could be run. `distance` is between the two runs' predictions where both were run.
+    changed or only one of the two could be run. `distance` is between the two runs' predictions where both were run,
+    else from a kept run that still has the baseline's bits, where one is here.
     `before` is null for a cell that the baseline does not have, `after` for one that the candidate did not give.
     """
 
@@ -158,8 +159,9 @@ class GoldenName(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class ExpiredGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A comparison group of the baseline that nothing run from now on can be compared in.
+    """A comparison group of the baseline that nothing run in the candidate can be compared in.
 
+    Its runs stay comparable with each other, and with what another environment still gives of it.
     `golden` is its golden cell's path (`GoldenCell.path`), `stored_runs` the complete runs here that hold a cell of it.
     """
 

@@ -403,6 +403,39 @@ def test_golden_runs_that_the_baseline_does_not_hold_are_not_passed_over(
     assert place.asked == []
 
 
+def test_an_environment_without_golden_runs_is_not_tested_where_another_has_some(
+    place: Place, golden: Callable[..., Golden], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: Golden = golden()
+    place.baseline(place.state(), place.state(name="host"), golden=(run,))
+    place.now["host"] = place.state(name="host")
+    cells = [
+        cell(experiment=run.experiment, target=one.target, view=one.view, symbol=one.symbol, family=one.family,
+             before=one.fingerprint, after=one.fingerprint, answer=Answer.UNCHANGED)
+        for one in run.cells
+    ]  # fmt: skip
+    monkeypatch.setattr(golden_module, "check_golden", lambda *_: (tuple(cells), ()))
+    report = place.check(golden=True)
+    untested = {each.name: [item.what for item in each.not_tested] for each in report.environments}
+    assert (report.exit_code, untested) == (3, {"cpu": [], "host": ["golden runs"]})
+    assert "v1 holds none of host" in report.environments[-1].not_tested[0].reason
+    assert place.check(golden=True, candidates=("cpu",)).exit_code == 0
+    assert place.check().exit_code == 0
+
+
+def test_a_locked_image_that_the_baseline_does_not_have_is_mentioned_and_fails_nothing(place: Place) -> None:
+    place.baseline()
+    for name in ("new", "unlocked"):
+        shutil.copy(ROOT / "docker" / "cpu.yaml", place.root / "docker" / f"{name}.yaml")
+    shutil.copytree(ROOT / "lockfiles" / "cpu", place.root / "lockfiles" / "new")
+    report = place.check()
+    assert (report.exit_code, report.unbaselined) == (0, ("new",))
+    place.now["new"] = place.state(name="new")
+    assert place.check(candidates=("new",)).unbaselined == ()
+    place.baseline(place.state(), place.state(name="new"))
+    assert place.check().unbaselined == ()
+
+
 def test_golden_runs_are_run_only_when_asked_for(
     place: Place, golden: Callable[..., Golden], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,15 +10,16 @@ import pytest
 
 from harness.errors import IntegrityError, OutdatedLockError, PrerequisiteError, UsageError
 from harness.locking.lockfile import encode_lock
-from harness.record.archive import LoadedRun
+from harness.record.archive import LoadedRun, StoredRun
 from harness.record.cells import Cell, RunLabel
 from harness.record.compare import SILENT_CHANGE
 from harness.record.fingerprints import cell_fingerprint
 from harness.record.hashing import digest_of, digest_of_file
 from harness.record.layout import predictions_file
-from harness.record.manifest import FileEntry, Manifest
+from harness.record.manifest import CellEntry, FileEntry, Manifest
 from harness.record.snapshot import Code, EnvironmentRecord
 from harness.release import golden as module
+from harness.release import kept as kept_module
 from harness.release.golden import check_golden, compare_golden, golden_of, same_environment
 from harness.release.report import Answer
 from harness.runs.opening import EngineName
@@ -163,6 +164,82 @@ def test_the_candidate_may_be_the_old_environment_itself_and_then_is_at_no_dista
     candidate = run_of(outputs={"predictions": digest("other")})
     for cell in compare_golden(golden(), candidate, candidate):
         assert (cell.answer, cell.because_of, cell.distance) == (Answer.CHANGED, module.ELSEWHERE, None)
+
+
+class Shelf:
+    """A results folder: its runs, oldest first, and which of them were read."""
+
+    def __init__(self, monkeypatch, *runs: tuple[LoadedRun, int]) -> None:
+        self.runs = {run.folder: run for run, _ in runs}
+        self.index = tuple(self._stored(run, code) for run, code in runs)
+        self.read: list[Path] = []
+        self.damaged: set[Path] = set()
+        monkeypatch.setattr(kept_module, "find_runs", lambda _: self.index)
+        monkeypatch.setattr(kept_module, "load_run", self._load)
+
+    @staticmethod
+    def _stored(run: LoadedRun, code: int) -> StoredRun:
+        entries = [
+            CellEntry(
+                experiment=cell.experiment, cohort_id=cell.cohort_id, target=cell.target, view=cell.view,
+                symbol=cell.symbol, family=cell.family, group=cell.group_digest, fingerprint=cell.fingerprint,
+                metrics=cell.metrics, snapshot="s.json",
+            )
+            for cell in run.cells
+        ]  # fmt: skip
+        label = RunLabel("2026-01-02T03:04:05.000000Z", "r", "r")
+        return StoredRun(folder=run.folder, label=label, experiment="e", exit_code=code, cells=tuple(entries))
+
+    def _load(self, folder: Path) -> LoadedRun:
+        self.read.append(folder)
+        if folder in self.damaged:
+            raise IntegrityError("altered")
+        return self.runs[folder]
+
+
+MOVED = {"outputs": {"predictions": digest("other")}}
+
+
+def test_in_the_same_environment_the_distance_is_from_a_kept_run_with_the_baselines_bits(
+    monkeypatch, run_of, golden, state, site
+):
+    candidate, old = run_of(**MOVED, predictions=(0.1, 0.2, 0.4)), run_of()
+    shelf = Shelf(monkeypatch, (old, 0), (candidate, 0))
+    monkeypatch.setattr(module, "run_golden", Played(candidate))
+    cells, _ = check_golden([golden()], state(), state(), site)
+    assert {(cell.because_of, cell.distance.differing) for cell in cells} == {(module.ELSEWHERE, 1)}
+    assert shelf.read == [old.folder]
+
+
+def test_without_a_kept_run_of_the_same_group_key_and_bits_there_is_no_distance(
+    monkeypatch, run_of, golden, state, site
+):
+    candidate, broken, refused = run_of(**MOVED), run_of(), run_of()
+    others = [(run, 0) for run in (candidate, run_of(group={"train_seed": 7}), run_of(**MOVED), broken)]
+    shelf = Shelf(monkeypatch, *others, (refused, 4))
+    shelf.damaged = {broken.folder}
+    monkeypatch.setattr(module, "run_golden", Played(candidate))
+    cells, _ = check_golden([golden()], state(), state(), site)
+    assert {(cell.answer, cell.distance) for cell in cells} == {(Answer.CHANGED, None)}
+    assert shelf.read == [broken.folder]
+
+
+def test_where_the_old_environment_cannot_be_run_a_kept_run_says_the_distance(
+    monkeypatch, run_of, golden, state, site, other
+):
+    candidate = run_of(**MOVED, predictions=(0.1, 0.2, 0.4))
+    Shelf(monkeypatch, (run_of(), 0))
+    monkeypatch.setattr(module, "run_golden", Played(candidate, PrerequisiteError("torch is gone")))
+    cells, _ = check_golden([golden()], state(), other, site)
+    assert {(cell.because_of, cell.distance.differing) for cell in cells} == {(None, 1)}
+
+
+def test_runs_are_not_looked_for_where_no_bit_changed(monkeypatch, run_of, golden, state, site):
+    shelf = Shelf(monkeypatch, (run_of(), 0))
+    monkeypatch.setattr(module, "run_golden", Played(run_of()))
+    cells, _ = check_golden([golden()], state(), state(), site)
+    assert {(cell.answer, cell.distance) for cell in cells} == {(Answer.UNCHANGED, None)}
+    assert shelf.read == []
 
 
 def test_unchanged_bits_have_no_cause_though_the_old_environment_gives_others(run_of, golden):

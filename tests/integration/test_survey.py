@@ -37,7 +37,7 @@ def test_an_unchanged_image_says_the_same_to_the_last_byte_and_a_plain_process_s
     assert kept == second
 
     inside, plain = survey_of(first).captured, survey_of(host).captured
-    assert sorted(inside.probe) == ["lightgbm", "numpy", "python", "scipy", "torch", "xgboost"]
+    assert sorted(inside.probe) == ["lightgbm", "numpy", "python", "scipy", "sklearn", "torch", "xgboost"]
     assert {name: library.version for name, library in inside.libraries.items()} == {
         wheel.name: wheel.version for wheel in first.state.sources.python.wheels
     }

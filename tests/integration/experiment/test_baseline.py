@@ -9,7 +9,9 @@ import pytest
 
 from harness.errors import IntegrityError, OutdatedLockError
 from harness.locking.check import check
+from harness.locking.lockfile import encode_lock
 from harness.record.archive import find_runs, load_run
+from harness.record.hashing import digest_of
 from harness.release.baseline import find_baseline
 from harness.release.create import GoldenRequest, create_baseline
 from harness.release.golden import ELSEWHERE, ENVIRONMENT, check_golden, compare_golden, run_golden
@@ -118,6 +120,8 @@ def test_the_old_environment_is_run_again_although_the_checkout_has_lost_it(proj
 def test_an_environment_that_is_assembled_in_another_way_now_cannot_be_run_again_and_says_so(project):
     state = find_baseline(project, "v1.2").environments["cpu"]
     image = msgspec.structs.replace(state.sources.image, builder=0)
-    old = msgspec.structs.replace(state, sources=msgspec.structs.replace(state.sources, image=image, builder=0))
+    digest = digest_of(encode_lock(image))
+    sources = msgspec.structs.replace(state.sources, image=image, image_digest=digest, builder=0)
+    old = msgspec.structs.replace(state, sources=sources)
     with restored(old, project) as root, pytest.raises(OutdatedLockError, match="the builder's format"):
         run_golden("cpu", "ridge.yaml", False, project, root=root)

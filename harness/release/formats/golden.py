@@ -3,7 +3,7 @@
 import msgspec
 
 from harness.release.formats.fate import fails, fate
-from harness.release.formats.text import listed, number, shown
+from harness.release.formats.text import count, listed, number, shown
 from harness.release.report import Change, GoldenCell, Purpose
 
 
@@ -43,6 +43,8 @@ def _distance(cell: GoldenCell) -> str:
     far = cell.distance
     if far is None:
         return ""
+    if far.differing == 0:
+        return f"none of {count(far.predictions, 'prediction')} differs"
     return (
         f"{far.differing:,} of {far.predictions:,} predictions differ, largest by {number(far.largest)},"
         f" root mean square {number(far.root_mean_square)} ({number(far.relative)} of the spread),"

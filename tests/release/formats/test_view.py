@@ -139,3 +139,14 @@ def test_golden_cells_that_moved_with_a_change_are_named_in_few_words(sample: Dr
     details = {row.path: row.details for layer in page.environments[0].layers for row in layer.rows}
     assert "changed with it: 2 kernels of numpy, all 2 cells of golden.yaml; ends" in details["numpy"]
     assert "cells of" not in view(sample).environments[0].layers[2].rows[0].details
+
+
+def test_predictions_that_are_all_the_same_need_no_figures(sample: DriftReport) -> None:
+    drift = sample.environments[0]
+    far = drift.golden[0].distance
+    assert far is not None
+    cell = msgspec.structs.replace(drift.golden[0], distance=msgspec.structs.replace(far, differing=0))
+    drift = msgspec.structs.replace(drift, golden=(cell, drift.golden[1]))
+    page = view(msgspec.structs.replace(sample, environments=(drift,)))
+    assert page.environments[0].cells[0].distance == "none of 5,000 predictions differs"
+    assert view(sample).environments[0].cells[0].distance.startswith("4,210 of 5,000 predictions differ, largest by")

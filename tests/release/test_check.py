@@ -478,3 +478,20 @@ def test_a_page_that_cannot_be_written_is_said(released: Played) -> None:
     (released.site.results / "releases").write_text("in the way")
     with pytest.raises(PrerequisiteError, match="cannot be written"):
         check(released)
+
+
+def test_what_drift_says_beside_its_answers_stands_on_the_page(released: Played) -> None:
+    released.drift = {"candidate": "cpu-prev", "unprobed": ("pandas",)}
+    _, folder = check(released)
+    for kind in ("md", "html"):
+        text = (folder / f"sign-off.{kind}").read_text()
+        assert "cpu (candidate cpu-prev)" in text
+        assert "No probe looks at pandas: golden runs alone can." in text
+
+
+def test_where_there_is_nothing_beside_the_answers_the_page_says_nothing(released: Played) -> None:
+    _, folder = check(released)
+    for kind in ("md", "html"):
+        text = (folder / f"sign-off.{kind}").read_text()
+        assert "candidate" not in text
+        assert "No probe" not in text

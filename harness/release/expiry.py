@@ -80,7 +80,14 @@ class Expiry:
         if (difference.layer, difference.path) == (Layer.RUNTIME, "profile"):
             return True  # a part of every group
         part = _part(difference)
+        if part is not None and part[0] == "image" and self._is_image_unknown:
+            return False
         return part is not None and _value(part, self._old) != _value(part, self._new)
+
+    @property
+    def _is_image_unknown(self) -> bool:
+        """Whether there is no lock that says which image is meant: it may be made again as it was, and end nothing."""
+        return self._after.engine is not EngineName.HOST and self._after.sources.image is None
 
     def _has_ended(self, cell: _Cell, environment: Digest, attributed: frozenset[Digest]) -> bool:
         group, signed = cell.result.group, cell.result.group.get("probe_signature")

@@ -591,12 +591,17 @@ def test_more_cores_excuse_no_thread_pool(state, rules):
     assert drift(*before_and_after("more_cores", state()), rules).changes[0].fails is False
 
 
-def test_a_missing_image_lock_is_one_change(state, rules):
+def test_a_missing_image_lock_is_one_change_and_ends_nothing_yet(state, real_golden, rules):
     def change(raw: Raw) -> None:
         raw["sources"]["image"] = None
 
-    found = drift(state(), altered(state(), change), rules)
+    golden, after = real_golden(state()), altered(state(), change)
+    after = msgspec.structs.replace(after, survey=None, unsurveyed="image.lock is not there")
+    found = drift(state(), after, rules, goldens=[golden])
     assert roots(found) == [("lock image.lock", REMOVED)]
+    assert found.expired == ()  # the same image can be locked again
+    host = msgspec.structs.replace(after, engine=EngineName.HOST)
+    assert len(drift(state(), host, rules, goldens=[golden]).expired) == len(golden.cells)
     assert {change.name for change in found.changes} > {"image manifest", "image config", "image layers/debian"}
     assert [change.name for change in found.changes if change.fails] == ["lock image.lock"]
 

@@ -532,8 +532,12 @@ def test_the_launcher_script_overrides_stray_thread_counts_and_says_so(tmp_path:
         "import os; names = 'OMP_NUM_THREADS', 'PYTHONHASHSEED', 'REPRO_MODE', 'REPRO_SEED', 'MKL_THREADING_LAYER'\n"
         "print([os.environ[name] for name in names])"
     )
+    launcher = tmp_path / "checkout" / "bin" / "run_deterministic.sh"
+    launcher.parent.mkdir(parents=True)
+    shutil.copy(CHECKOUT / "bin" / launcher.name, launcher)
+    launcher.parent.with_name(".venv").symlink_to(sys.prefix)  # whichever environment runs these tests
     done = subprocess.run(
-        [CHECKOUT / "bin" / "run_deterministic.sh", "python", "script.py"],
+        [launcher, "python", "script.py"],
         cwd=tmp_path, capture_output=True, text=True, timeout=120,
         env={**os.environ, "OMP_NUM_THREADS": "8", "PYTHONHASHSEED": "0", "REPRO_SEED": "123"},
     )  # fmt: skip

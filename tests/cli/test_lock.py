@@ -70,3 +70,25 @@ def test_a_check_in_json_is_a_list_of_problems(lock: Lock) -> None:
     Path("lockfiles/cpu/image.lock").unlink()
     code, out, _ = lock("cpu", "--check", "--json")
     assert (code, json.loads(out)[0]["lock"]) == (1, "lockfiles/cpu/image.lock")
+
+
+def test_a_rehearsal_that_comes_to_no_answer_leaves_no_report_of_another_day(lock: Lock) -> None:
+    old, other = Path("old.json"), Path("other.json")
+    for path in (old, other):
+        path.write_text("yesterday's")
+    rehearsal = ("cpu", "--dry-run", "--drift", "--format", "json=old.json")
+    assert lock(*rehearsal, "--probe-only", "--quick")[0] == 2  # before anything is read
+    assert old.exists()
+    assert lock(*rehearsal, "--upgrade", "numppy")[0] == 2
+    assert not old.exists()
+    assert other.exists()
+
+
+@pytest.mark.parametrize("place", ["docker/cpu.yaml", "lockfiles/cpu/new.json", "mine.yaml"])
+def test_a_rehearsal_writes_over_nothing_that_it_reads(lock: Lock, place: str) -> None:
+    Path("mine.yaml").write_text("name: mine\n")
+    before = {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()}
+    code, _, error = lock("cpu", "--dry-run", "--drift", "--experiment", "mine.yaml", "--format", f"json={place}")
+    assert code == 2
+    assert "is read by the check" in error
+    assert {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()} == before

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import ExitCode, HarnessError, IntegrityError, ToolError, UsageError, worst
+from harness.errors import ExitCode, HarnessError, IntegrityError, UsageError, worst
 from harness.images.build import build
 from harness.locking.difference import LockChange
 from harness.locking.trial import Trial, trial
@@ -19,17 +19,15 @@ from harness.release.assess import assess
 from harness.release.baseline import Golden
 from harness.release.golden import compare_golden, golden_of, run_golden
 from harness.release.numbers import golden_names
-from harness.release.observe import Observation, observe, sources
+from harness.release.observe import observe, sources
 from harness.release.report import Answer, DriftReport, EnvironmentDrift, GoldenCell, NotTested, Purpose
 from harness.release.rules import Rules, load_rules
 from harness.release.site import Site
 from harness.release.state import EnvironmentState
 from harness.runs.git import git_state
 from harness.runs.inputs import code_mount
-from harness.runs.opening import EngineName
 from harness.spec.digest import Digest
 from harness.spec.resolution import find_experiment
-from harness.spec.run import Profile
 
 BASELINE = "the locks as they are"
 """What the report says that it was held against: a rehearsal has no release."""
@@ -116,7 +114,7 @@ def _drift(image: str, request: RehearsalRequest, site: Site, tried: Trial, rule
     before = observe(image, site)
     site.progress.note(f"Making {image} with the upgrade")
     build(image, root=tried.root, store=site.store, progress=site.progress, update=True)
-    after = _observe_upgraded(image, site, tried.root)
+    after = observe(image, site, root=tried.root)
     with tempfile.TemporaryDirectory(prefix="harness-rehearsal-") as results:
         aside = msgspec.structs.replace(site, results=Path(results))
         goldens, cells, untested = _golden(request, before.state, after.state, aside, tried.root)
@@ -135,22 +133,6 @@ def _drift(image: str, request: RehearsalRequest, site: Site, tried: Trial, rule
     )
     named = golden_names(goldens)
     return msgspec.structs.replace(drift, candidate=_candidate(image, request, tried), known_golden=named)
-
-
-def _observe_upgraded(image: str, site: Site, root: Path) -> Observation:
-    """An environment in which a library does not even import is a finding, not the end of the rehearsal."""
-    try:
-        return observe(image, site, root=root)
-    except ToolError as error:
-        state = EnvironmentState(
-            name=image,
-            engine=EngineName.DOCKER,
-            profile=Profile.NATIVE,
-            sources=sources(root, image),
-            survey=None,
-            unsurveyed=error.message,
-        )
-        return Observation(state=state, measured_at=None)
 
 
 def _golden(

@@ -83,7 +83,8 @@ def environment_sentence(drift: EnvironmentDrift, purpose: Purpose) -> str:
 def numbers_sentence(drift: EnvironmentDrift, purpose: Purpose) -> str:
     """Whether the numbers changed, and what that rests on."""
     rehearsed = purpose is Purpose.REHEARSAL
-    by = " and ".join(shown(test) for test in drift.tested_by)
+    probe = f"the probe of {', '.join(shown(name) for name in drift.probed)}" if drift.probed else "probe"
+    by = " and ".join(probe if test == "probe" else shown(test) for test in drift.tested_by)
     match drift.numbers:
         case Answer.UNCHANGED:
             said = "The numbers would not change" if rehearsed else "The numbers did not change"

@@ -59,7 +59,7 @@ def test_a_green_report_shows_no_failure(green: DriftReport) -> None:
     text = render(green)
     assert "No drift." in text
     assert "The environment did not change." in text
-    assert "The numbers did not change (tested by probe and golden)." in text
+    assert "The numbers did not change (tested by the probe of numpy and golden)." in text
     assert "fails" not in text
     assert "failing" not in text
 

@@ -22,7 +22,7 @@ from harness.release.golden import golden_of, run_golden
 from harness.release.observe import obstacle, sources
 from harness.release.report import DriftReport
 from harness.release.signoff import Evidence, GoldenCellLine, GoldenLine, ImageLine, StepState
-from harness.release.site import BASELINES, Site
+from harness.release.site import Site
 from harness.runs.git import GitState, git_state, listed_files, project_files
 from harness.runs.opening import EngineName, environment
 
@@ -56,7 +56,7 @@ def check_locks(site: Site, git: GitState) -> Outcome:
         path.relative_to(site.root).as_posix()
         for folder in ("docker", "lockfiles")
         for path in (site.root / folder).rglob("*")
-        if path.is_file() and not path.is_relative_to(site.root / BASELINES)
+        if path.is_file()
     )
     ignored = [f"{name} is not committed: git ignores it" for name in found if name not in tracked]
     outdated = [f"{item.lock} {item.message}; `{item.remedy}` mends it" for item in check(site.root)]

@@ -224,7 +224,7 @@ class _Values:
                 first = self.origin.lines[below]
                 self.origin.lines[below] = line
                 raise self.origin.error(below, f"is given twice, first in line {first}", "Keep one of the two.")
-            if key == "<<":
+            if key == "<<" and key_node.style is None:  # in quotes it is a key like any other
                 raise self.origin.error(path, "uses a merge key (<<), which is not supported", "Write the keys out.")
             self.origin.lines[below] = line
             found[key] = self.value(value_node, below)

@@ -308,6 +308,15 @@ def test_a_lock_that_git_ignores_fails(released: Played) -> None:
     refuses(released, "locks", 2, "lockfiles/cpu/extra.lock is not committed")
 
 
+@pytest.mark.parametrize("name", ["rules.yaml", "v0.1.waivers.yaml"])
+def test_what_judges_a_drift_is_of_the_commit_too(released: Played, name: str) -> None:
+    baselines = released.site.baselines
+    baselines.mkdir(parents=True, exist_ok=True)
+    (released.site.root / ".git" / "info" / "exclude").write_text(f"{name}\n")
+    (baselines / name).write_text("rules: []\n")
+    refuses(released, "locks", 2, f"lockfiles/baselines/{name} is not committed")
+
+
 def test_an_image_that_comes_out_otherwise_fails_and_the_rest_goes_on(released: Played) -> None:
     released.fails["build"] = IntegrityError("layer debian is another")
     page = refuses(released, "images", 4, "cpu: layer debian is another")

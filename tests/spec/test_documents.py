@@ -117,6 +117,10 @@ def test_what_is_not_a_plain_mapping_is_refused(text: str, part: str) -> None:
     assert part in refusal(text, dict[str, Any])
 
 
+def test_a_key_in_quotes_is_text_whatever_it_looks_like() -> None:
+    assert parse("'<<': a\n\"<<<\": b", dict[str, Any]) == {"<<": "a", "<<<": "b"}
+
+
 def test_nesting_within_the_limit_and_repeated_aliases_are_read() -> None:
     assert parse("a: " + "[" * 30 + "]" * 30, dict[str, Any])["a"] != []
     assert parse("a: &x {k: 1}\nb: *x\nc: *x", dict[str, Any]) == {"a": {"k": 1}, "b": {"k": 1}, "c": {"k": 1}}

@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.record.environment import PROBED
-from harness.strict.probe import KNOWN, probe
+from harness.strict.probe import KNOWN, _labels, _regression, probe
 
 INSTALLED = [name for name in KNOWN if name == "python" or importlib.util.find_spec(name) is not None]
 PROBE = "import json, sys\nfrom harness.strict.probe import probe\nprint(json.dumps(probe(sys.argv[1:])))"
@@ -60,6 +60,16 @@ def test_the_probe_leaves_the_generators_as_they_were():
     random.seed(3)
     probe([name for name in INSTALLED if name != "torch"])
     assert (numpy.random.rand(), random.random()) == undisturbed
+
+
+@pytest.mark.skipif("numpy" not in INSTALLED, reason="needs NumPy")
+def test_what_models_are_fitted_to_has_an_intercept_far_from_0():
+    # With even classes and a centred target, another way to estimate an intercept would leave every number as it was.
+    _, target = _regression()
+    labels = _labels(target)
+    assert labels.mean() == 5 / 8
+    assert target.min() < 0
+    assert target.mean() > 2 * target.std()
 
 
 def changed(one, other, library):

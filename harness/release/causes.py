@@ -12,7 +12,7 @@ from typing import NamedTuple
 from harness.release.changes import Difference
 from harness.release.entries import SURVEYED, WHEEL_LAYER
 from harness.release.report import Kind, Layer
-from harness.release.wheels import may_hold
+from harness.release.wheels import may_hold, wheels_of
 from harness.spec.variables import TABLE
 
 _CPU = tuple(f"hardware cpu.{name}" for name in ("architecture", "vendor", "family", "model", "isa"))
@@ -23,8 +23,8 @@ _ASSEMBLY = ("image builder", "spec python.exclude/*", "spec python.version", "s
 class Row(NamedTuple):
     """One line of the table: a consequence, what may be behind it, and of which kinds it then is (empty: any).
 
-    Changes go by their names; `*` stands for any text, `{x}` for one text that is the same on both sides. With `facts`
-    it is a consequence only where just these facts differ.
+    Changes go by their names; `*` stands for any text, `{x}` for one text that is the same on both sides, `{wheel}` for
+    each wheel that may bring the folder `{owner}`. With `facts` it is a consequence only where just these facts differ.
     """
 
     consequence: str
@@ -39,6 +39,9 @@ class Row(NamedTuple):
 
 _CAME_OR_WENT = (Kind.ADDED, Kind.REMOVED)
 _EXCLUDE = "spec python.exclude/"
+_OWNER = ("wheel {wheel}", "wheel {owner}-*")
+_SHOWN = SURVEYED | {Layer.WHEEL}
+"""What a running environment shows; of a wheel, which files are installed."""
 
 ROWS: tuple[Row, ...] = (
     # A machine: one that is another altogether is one change, not seven.
@@ -100,13 +103,12 @@ ROWS: tuple[Row, ...] = (
     Row("native libgomp.so.1", ("os-package libgomp1",)),
     Row("native libstdc++.so.6", ("os-package libstdc++6",)),
     Row("native system/openmp", ("os-package libgomp1",)),
-    Row("native {owner}/*", ("wheel {owner}", "wheel {owner}-*")),
-    Row("native sklearn/*", ("wheel scikit-learn",)),
+    Row("native {owner}/*", _OWNER),
     # What libraries select follows from the CPU, from the library, and from the variables that cap it.
     Row("runtime dispatch.*", _CPU),
     Row("runtime dispatch.numpy", ("wheel numpy", "variable NPY_*")),
     Row("runtime dispatch.openblas", ("wheel numpy", "variable OPENBLAS_CORETYPE")),
-    Row("runtime dispatch.{owner}/*", ("wheel {owner}", "wheel {owner}-*")),
+    Row("runtime dispatch.{owner}/*", _OWNER),
     Row("runtime dispatch.{owner}/openblas", ("variable OPENBLAS_CORETYPE",)),
     Row("runtime dispatch.torch/aten", ("variable ATEN_CPU_CAPABILITY",)),
     Row("runtime dispatch.torch/onednn", ("variable ONEDNN_*", "variable DNNL_*")),
@@ -115,8 +117,7 @@ ROWS: tuple[Row, ...] = (
     Row("runtime settings.threads", ("variable OMP_NUM_THREADS", "hardware cores")),
     # Not from the cores: a pinned count stays on any machine, so one that went with them is a pin that is gone.
     Row("runtime settings.*.threads", _THREADS),
-    Row("runtime settings.{owner}/*", ("wheel {owner}", "wheel {owner}-*"), _CAME_OR_WENT),
-    Row("runtime settings.sklearn/*", ("wheel scikit-learn",), _CAME_OR_WENT),
+    Row("runtime settings.{owner}/*", _OWNER, _CAME_OR_WENT),
     # Variables that one choice sets together.
     *(Row(f"variable {row.name}", ("runtime profile",)) for row in TABLE if row.profile or row.value == "{profile}"),
     *(Row(f"variable {row.name}", ("spec variant",)) for row in TABLE if row.variant or row.value == "{variant}"),
@@ -148,7 +149,7 @@ def follows_from(
 
 def _is_no_excuse(consequence: Difference, roots: set[str], harmless: frozenset[str]) -> bool:
     """Whether all that a change follows from passes, while it would not by itself."""
-    return consequence.layer in SURVEYED and consequence.name not in harmless and bool(roots) and roots <= harmless
+    return consequence.layer in _SHOWN and consequence.name not in harmless and bool(roots) and roots <= harmless
 
 
 def _direct(difference: Difference, names: Mapping[str, Difference], apart: set[str]) -> set[str]:
@@ -159,8 +160,7 @@ def _direct(difference: Difference, names: Mapping[str, Difference], apart: set[
         match = _pattern(row.consequence).fullmatch(difference.name)
         if match is None:
             continue
-        for cause in row.causes:
-            wanted = functools.reduce(_filled, match.groupdict().items(), cause)
+        for wanted in _wanted(row.causes, match.groupdict()):
             causes |= {wanted} & names.keys() if "*" not in wanted else _matching(wanted, names)
     if difference.name == "image layers/wheels":
         causes -= apart
@@ -176,6 +176,16 @@ def _wheel_of(difference: Difference) -> str | None:
     prefix = f"layers/{WHEEL_LAYER}"
     alone = difference.layer is Layer.IMAGE and difference.path.startswith(prefix)
     return difference.path.removeprefix(prefix) if alone else None
+
+
+def _wanted(patterns: Iterable[str], parts: Mapping[str, str]) -> set[str]:
+    """The patterns with a consequence's parts filled in, and with each wheel that may bring its owner."""
+    wheels = wheels_of(parts["owner"]) if "owner" in parts else [""]
+    return {
+        functools.reduce(_filled, {**parts, "wheel": wheel}.items(), pattern)
+        for pattern in patterns
+        for wheel in wheels
+    }
 
 
 def _filled(pattern: str, part: tuple[str, str]) -> str:

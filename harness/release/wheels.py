@@ -1,5 +1,7 @@
 """Wheels by name: which modules they bring, and which of the probe's libraries is in one."""
 
+from packaging.utils import canonicalize_name
+
 from harness.record.environment import PROBED
 
 _MODULES = {
@@ -13,6 +15,16 @@ _MODULES = {
 def modules_of(wheel: str) -> tuple[str, ...]:
     """What a wheel is imported as: a name of its own where it is known to have one, else its own name."""
     return _MODULES.get(wheel, (wheel.replace("-", "_"),))
+
+
+def wheels_of(folder: str) -> frozenset[str]:
+    """The wheels that may bring a folder of site-packages: those known to, and what is named as it is.
+
+    A folder is that of a module (`sklearn`) or of the libraries bundled with a wheel, which bears the wheel's own name
+    with other marks between its words (`xgboost_cpu.libs`).
+    """
+    known = {wheel for wheel, modules in _MODULES.items() if folder in modules}
+    return frozenset({folder, canonicalize_name(folder), *known})
 
 
 def library_of(wheel: str) -> str:

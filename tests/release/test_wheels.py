@@ -1,7 +1,7 @@
 import pytest
 
 from harness.record.environment import PROBED
-from harness.release.wheels import library_of, may_hold
+from harness.release.wheels import library_of, may_hold, wheels_of
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,21 @@ def test_a_wheel_holds_the_probes_library_only_where_it_is_known_to(wheel, libra
 )
 def test_files_left_out_are_of_the_wheels_that_bring_them(wheel, pattern, may):
     assert may_hold(wheel, pattern) is may
+
+
+@pytest.mark.parametrize(
+    ("folder", "wheel"),
+    [
+        ("sklearn", "scikit-learn"),
+        ("xgboost", "xgboost-cpu"),
+        ("xgboost_cpu", "xgboost-cpu"),
+        ("Pillow", "pillow"),
+        ("torch", "torch"),
+    ],
+)
+def test_a_folder_is_of_the_wheel_that_is_known_to_bring_it_or_is_named_as_it_is(folder, wheel):
+    assert wheel in wheels_of(folder)
+    assert not wheels_of(folder) & {"numpy", "torch-geometric", "scikit-learn-intelex"}
 
 
 def test_what_the_probe_knows_is_in_a_wheel_of_its_name_or_of_a_known_one():

@@ -64,6 +64,7 @@ def drift(
     """
     from harness.release.drift import DriftRequest, check_drift
     from harness.release.formats.registry import clear_places, parse_outputs, write_outputs
+    from harness.release.outputs import guarded_places
     from harness.release.site import Site
 
     outputs = parse_outputs([*(formats or ()), *(["json"] if as_json else [])])
@@ -71,7 +72,7 @@ def drift(
         _refuse_twice(draft_waivers, [output.path for output in outputs if output.path is not None])
     root = find_root(Path.cwd())
     named = [path for path in (rules, waivers, None if baseline is None else Path(baseline)) if path is not None]
-    clear_places(outputs, (root / "docker", root / "lockfiles", *named))
+    clear_places(outputs, guarded_places(root, output_dir, named))
     if draft_waivers is not None:
         _check_draft(draft_waivers)
     request = DriftRequest(

@@ -20,6 +20,8 @@ from harness.spec.digest import hexadecimal
 
 GOLDEN = "determinism_test"
 """What a rehearsal trains if nothing else is asked for."""
+RESULTS = Path("RESULTS")
+"""Where a rehearsal's runs are kept."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,14 +138,15 @@ def _rehearse(
     as_json: bool,
 ) -> int:
     from harness.release.formats.registry import clear_places, parse_outputs, write_outputs
+    from harness.release.outputs import guarded_places
     from harness.release.rehearsal import RehearsalRequest, rehearse
     from harness.release.site import Site
 
     outputs = parse_outputs([*formats, *(["json"] if as_json else [])])
-    clear_places(outputs, (root / "docker", root / "lockfiles", *([Path(experiment)] if experiment else [])))
+    clear_places(outputs, guarded_places(root, RESULTS, [Path(experiment)] if experiment else []))
     request = RehearsalRequest(image=name, upgrades=upgrades, experiment=experiment, quick=quick)
     with ConsoleProgress() as progress:
-        rehearsed = rehearse(request, Site(root=root, store=open_store(), progress=progress))
+        rehearsed = rehearse(request, Site(root=root, store=open_store(), progress=progress, results=RESULTS))
     answer = Answer(dry_run=True, written=(), changes=rehearsed.changes, replaced=rehearsed.replaced)
     _show_changes(answer, stderr)
     width = stdout.width if stdout.is_terminal else None

@@ -1,10 +1,42 @@
 """Files that a user named for something to be written to: looked at before the work is done, written after it."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import harness
 from harness.errors import UsageError
 from harness.record.files import write_atomically
+from harness.runs.git import kept_by_harness, tracked_files
+
+_READ = ("docker", "lockfiles", "pyproject.toml", "harness", ".git")
+"""What of a checkout a check reads, or rests on."""
+
+
+def guarded_places(root: Path, results: Path, named: Sequence[Path]) -> dict[Path, str]:
+    """Files and folders, resolved, that nothing is to be written over or below, each with the reason.
+
+    They are what a check of the checkout at `root` reads, the files that are `named` on the command line, what the
+    harness keeps under `results`, and every file that git tracks.
+    """
+    places = {path: f"git tracks {path}" for path in tracked_files(root)}
+    kept = kept_by_harness(results)
+    places |= {path.resolve(): f"{path} is what earlier runs and releases left" for path in kept}
+    read = [*(root / name for name in _READ), Path(harness.__file__).parent]
+    read += [path for path in named if not path.is_dir()]
+    return places | {path.resolve(): f"{path} is read by the check" for path in read}
+
+
+def check_guarded(path: Path, guarded: Mapping[Path, str]) -> None:
+    """Refuse a place that is one of `guarded`, or lies below one.
+
+    Raises:
+        UsageError: it is, or does; the reason is said.
+    """
+    target = path.resolve()
+    for place in (*reversed(target.parents), target):
+        if place in guarded:
+            raise UsageError(f"{path} cannot be written: {guarded[place]}", hint="Name another file.")
 
 
 def check_place(path: Path) -> None:

@@ -105,6 +105,21 @@ def project_files(folder: Path) -> frozenset[str] | None:
         return frozenset(name.removeprefix(prefix) for name in (*tracked, *others))
 
 
+def tracked_files(folder: Path) -> frozenset[Path]:
+    """Where the files lie that git tracks in the repository that `folder` is in, its submodules' too, all of it.
+
+    There are none where the folder is in no repository, or git is not installed.
+    """
+    with open_repository(folder) as repository:
+        if repository is None:
+            return frozenset()
+        try:
+            names = repository.names("ls-files", "-z", "--cached", "--recurse-submodules", "--", ":(top)")
+        except HarnessError:
+            names = repository.names("ls-files", "-z", "--cached", "--", ":(top)")
+        return frozenset(repository.top / name for name in names)
+
+
 def _differing(repository: Repository) -> set[str]:
     status = repository.names(
         "status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty",

@@ -239,6 +239,24 @@ def test_a_drift_check_that_comes_to_no_answer_leaves_no_report_of_another_day(h
     assert other.exists()
 
 
+@pytest.mark.parametrize(
+    "place", ["harness/configs/drift.yaml", "pyproject.toml", "out/runs/x/manifest.json", "out/history.jsonl"]
+)
+def test_a_drift_check_removes_nothing_that_it_reads_or_that_is_evidence(harness: Harness, place: str) -> None:
+    project()
+    for path in (kept := Path(place), old := Path("drift.json")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("as it was")
+    arguments = ("--output-dir", "out", "--format", "json=drift.json", "--format")
+    code, _, error = harness("drift", *arguments, f"html={place}")
+    assert code == 2
+    assert f"{place} cannot be written" in error
+    assert kept.read_text() == "as it was"
+    assert not old.exists()
+    code, _, error = harness("drift", *arguments, "html=free.html")
+    assert "There is no baseline" in error
+
+
 def test_the_drift_check_names_its_formats_and_exit_codes(harness: Harness) -> None:
     _, out, _ = harness("drift", "--help")
     text = " ".join(out.replace("│", " ").split())

@@ -84,11 +84,13 @@ def test_a_rehearsal_that_comes_to_no_answer_leaves_no_report_of_another_day(loc
     assert other.exists()
 
 
-@pytest.mark.parametrize("place", ["docker/cpu.yaml", "lockfiles/cpu/new.json", "mine.yaml"])
+@pytest.mark.parametrize("place", ["docker/cpu.yaml", "lockfiles/cpu/new.json", "mine.yaml", "RESULTS/runs/x.json"])
 def test_a_rehearsal_writes_over_nothing_that_it_reads(lock: Lock, place: str) -> None:
     Path("mine.yaml").write_text("name: mine\n")
+    Path("RESULTS/runs").mkdir(parents=True)
+    Path("RESULTS/runs/x.json").touch()
     before = {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()}
     code, _, error = lock("cpu", "--dry-run", "--drift", "--experiment", "mine.yaml", "--format", f"json={place}")
     assert code == 2
-    assert "is read by the check" in error
+    assert ("earlier runs" if place.startswith("RESULTS") else "is read by the check") in error
     assert {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()} == before

@@ -13,7 +13,7 @@ from harness.release.formats.junit import JunitFormat
 from harness.release.formats.markdown import MarkdownFormat
 from harness.release.formats.sarif import SarifFormat
 from harness.release.formats.table import TableFormat
-from harness.release.outputs import check_place, clear_place, write_place
+from harness.release.outputs import check_guarded, check_place, clear_place, write_place
 from harness.release.report import DriftReport
 from harness.spec.documents import suggestion
 
@@ -66,23 +66,22 @@ def check_places(outputs: Sequence[Output]) -> None:
             check_place(output.path)
 
 
-def clear_places(outputs: Sequence[Output], inputs: Sequence[Path]) -> None:
+def clear_places(outputs: Sequence[Output], guarded: Mapping[Path, str]) -> None:
     """Remove what lies where the report is to be written: one of another day must not be taken for today's.
 
-    A check that comes to no answer then leaves no file, whatever stops it. Devices and pipes stay. `inputs` are files
-    and folders that the check reads: nothing is written over them, or below.
+    A check that comes to no answer then leaves no file, whatever stops it: where one place is refused, the others are
+    cleared all the same. Devices and pipes stay. `guarded` are files and folders, resolved, that nothing is removed
+    from or written to, with the reasons (`guarded_places`); every place is looked at before the first is cleared.
 
     Raises:
-        UsageError: a file is one of the inputs, or could not be written or removed; nothing is removed then.
+        UsageError: a file is guarded, or could not be written or removed; the first of them is named.
     """
-    check_places(outputs)
     files = [output.path for output in outputs if output.path is not None]
-    for path in files:
-        for read in inputs:
-            if path.resolve().is_relative_to(read.resolve()):
-                raise UsageError(f"{path} cannot be written: {read} is read by the check", hint="Name another file.")
-    for path in files:
-        clear_place(path)
+    errors: list[UsageError] = []
+    free = _attempt(files, lambda path: _check_free(path, guarded), errors)
+    _attempt(free, clear_place, errors)
+    if errors:
+        raise errors[0]
 
 
 def write_outputs(
@@ -107,6 +106,24 @@ def write_outputs(
     for output, text in texts:
         if output.path is None:
             stdout_writer(text)
+
+
+def _check_free(path: Path, guarded: Mapping[Path, str]) -> None:
+    check_place(path)
+    check_guarded(path, guarded)
+
+
+def _attempt(files: Sequence[Path], act: Callable[[Path], None], errors: list[UsageError]) -> list[Path]:
+    """Do it to each file: the files where that went well; what stopped it elsewhere is added to `errors`."""
+    done = []
+    for path in files:
+        try:
+            act(path)
+        except UsageError as error:
+            errors.append(error)
+        else:
+            done.append(path)
+    return done
 
 
 def _parse(item: str) -> Output:

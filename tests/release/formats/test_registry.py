@@ -181,25 +181,49 @@ def test_a_report_of_another_day_is_removed_and_nothing_else(tmp_path: Path) -> 
     link.symlink_to("behind")
     os.mkfifo(pipe)
     outputs = parse_outputs([f"json={old}", f"html={link}", f"sarif={pipe}", f"table={tmp_path / 'new'}", "markdown"])
-    clear_places([*outputs, Output("junit", Path("/dev/null"))], ())
+    clear_places([*outputs, Output("junit", Path("/dev/null"))], {})
     assert {path.name for path in tmp_path.iterdir()} == {"link", "pipe", "other"}
     assert link.is_symlink()
     assert pipe.is_fifo()
     assert Path("/dev/null").is_char_device()
 
 
-def test_what_the_check_reads_is_never_written_over_and_then_nothing_is_removed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("refused", ["lockfiles/v1.json", "rules.yaml", "link", "lockfiles/new.json"])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_guarded_is_never_written_over_and_a_report_of_another_day_goes_all_the_same(
+    tmp_path: Path, refused: str, first: bool
+) -> None:
     folder = tmp_path / "lockfiles"
     folder.mkdir()
     old, read, rules = tmp_path / "old", folder / "v1.json", tmp_path / "rules.yaml"
     for path in (old, read, rules):
         path.write_text("as it was")
     (tmp_path / "link").symlink_to("lockfiles/v1.json")
-    for wrong in (read, rules, tmp_path / "link", folder / "new.json"):
-        with pytest.raises(UsageError, match="is read by the check"):
-            clear_places(parse_outputs([f"json={old}", f"html={wrong}"]), (folder, rules))
-    with pytest.raises(UsageError, match="there is no folder"):
-        clear_places(parse_outputs([f"json={old}", f"html={tmp_path / 'no' / 'such'}"]), (folder, rules))
-    assert [path.read_text() for path in (old, read, rules)] == ["as it was"] * 3
-    clear_places(parse_outputs([f"json={old}"]), (folder, rules))
+    guarded = {folder.resolve(): "locks are read", rules.resolve(): "rules are read"}
+    wanted = [f"html={tmp_path / refused}", f"json={old}"]
+    with pytest.raises(UsageError, match=r"cannot be written: (locks|rules) are read"):
+        clear_places(parse_outputs(wanted if first else wanted[::-1]), guarded)
+    assert [path.read_text() for path in (read, rules)] == ["as it was"] * 2
     assert not old.exists()
+
+
+@pytest.mark.parametrize(("place", "said"), [("no/such", "there is no folder"), ("folder", "it is a folder")])
+def test_a_report_of_another_day_does_not_outlive_a_place_that_cannot_be_written(
+    tmp_path: Path, place: str, said: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "kept").touch()
+    old, last, other = (tmp_path / name for name in ("old", "last", "other"))
+    for path in (old, last, other):
+        path.write_text("yesterday's")
+    with pytest.raises(UsageError, match=said):
+        clear_places(parse_outputs([f"json={old}", f"sarif={tmp_path / place}", f"html={last}"]), {})
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "kept", "other"]
+
+
+def test_the_first_place_that_is_refused_is_the_one_named(tmp_path: Path) -> None:
+    places = [f"json={tmp_path / 'no' / 'such'}", f"html={tmp_path}"]
+    with pytest.raises(UsageError, match="there is no folder"):
+        clear_places(parse_outputs(places), {})
+    with pytest.raises(UsageError, match="it is a folder"):
+        clear_places(parse_outputs(places[::-1]), {})

@@ -69,7 +69,8 @@ def check_release(request: ReleaseRequest, site: Site) -> tuple[SignOff, Path]:
 
     Raises:
         UsageError: the tree is not exactly one commit, the release has a baseline already, there is none to measure
-            against and it is not a first release, or a name makes no sense. Nothing is done or written then.
+            against and it is not a first release, or a name makes no sense. Nothing is done or written then; but pages
+            that an earlier check of the release left are removed, unless its name is the trouble.
         IntegrityError: the baseline to measure against was altered.
         PrerequisiteError: the page cannot be written.
     """
@@ -78,8 +79,10 @@ def check_release(request: ReleaseRequest, site: Site) -> tuple[SignOff, Path]:
 
 class _Check:
     def __init__(self, request: ReleaseRequest, site: Site) -> None:
-        self.request, self.site, self.project = request, site, site.project
+        # The page of a release that was made is its evidence: only of one that is not yet, earlier pages go.
         _require_new(request.release, site)
+        _remove_pages(site.results / RELEASES / request.release)
+        self.request, self.site, self.project = request, site, site.project
         self.git: GitState = require_clean(site.root, site.results, whole=True)
         self.before = _before(request, site)
         self.environments = _environments(request, self.before, site)
@@ -225,6 +228,16 @@ def _require_new(release: str, site: Site) -> None:
             f"The release {release} has a baseline already: {path}",
             hint="A release never changes: choose another name. If it was never released, remove that file first.",
         )
+
+
+def _remove_pages(folder: Path) -> None:
+    """Remove what an earlier check of the same release left: its `Passed` must not be taken for this check's."""
+    for name in (*(f"{PAGE}.{ending}" for ending in ("md", "html", "json")), "drift.json", "drift.html"):
+        with writing(folder / name):
+            try:
+                (folder / name).unlink(missing_ok=True)
+            except NotADirectoryError:
+                return
 
 
 def _before(request: ReleaseRequest, site: Site) -> Baseline | None:

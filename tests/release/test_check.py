@@ -221,6 +221,42 @@ def test_a_dirty_tree_is_refused_with_its_files_before_anything_is_done(released
     assert not released.site.results.exists()
 
 
+@pytest.fixture
+def page_before(released: Played) -> Path:
+    """The folder of a check of v1.3 from before: all that a check writes there, and a file of somebody else's."""
+    folder = released.site.results / "releases" / "v1.3"
+    folder.mkdir(parents=True)
+    for name in ("sign-off.md", "sign-off.html", "sign-off.json", "drift.json", "drift.html", "notes.md"):
+        (folder / name).write_text("Passed")
+    return folder
+
+
+def test_a_check_that_is_refused_leaves_no_page_of_the_same_release_from_before(
+    released: Played, page_before: Path
+) -> None:
+    other = page_before.with_name("v1.1") / "sign-off.md"
+    other.parent.mkdir()
+    other.write_text("Passed")
+    (released.site.root / "new").touch()
+    with pytest.raises(UsageError, match="is not clean"):
+        check(released)
+    assert [path.name for path in page_before.iterdir()] == ["notes.md"]
+    assert other.read_text() == "Passed"
+
+
+@pytest.mark.parametrize("name", ["v1.3", "V1.3"])
+def test_the_page_of_a_release_that_was_made_stays(
+    released: Played, page_before: Path, baseline: Any, name: str
+) -> None:
+    site = released.site
+    write_baseline(baseline(release="v1.3", project=site.project, architecture=platform.machine()), site)
+    if name != "v1.3":
+        page_before = page_before.rename(page_before.with_name(name))
+    with pytest.raises(UsageError, match="baseline"):
+        check(released, release=name)
+    assert len([path for path in page_before.iterdir() if path.read_text() == "Passed"]) == 6
+
+
 def test_a_checkout_that_is_in_no_repository_is_refused(released: Played) -> None:
     shutil.rmtree(released.site.root / ".git")
     with pytest.raises(UsageError, match="in no git repository"):

@@ -109,14 +109,17 @@ def unknown_to_probes(libraries: frozenset[str]) -> frozenset[str]:
 def computing(before: EnvironmentState, after: EnvironmentState, rules: Rules) -> frozenset[str]:
     """The libraries installed on either side whose own numbers a change could move, by the names of the probe.
 
-    That are those that the probe knows, and of others those whose wheels by the rules move numbers of their own.
+    That are those that the probe knows, and of others those whose wheels by the rules can move any numbers at all: what
+    computes for another library may do so for a model too, and no probe looks at that.
     """
     wheels = {wheel.name for state in (before, after) for wheel in state.sources.python.wheels}
     for state in (before, after):
         wheels |= set() if state.survey is None else state.survey.captured.libraries.keys()
-    own = {name for name in wheels if rules.judge(Layer.WHEEL, name, Kind.UPGRADED).moves is Moves.OWN}
+    movers = {
+        name for name in wheels if any(rules.judge(Layer.WHEEL, name, kind).moves is not Moves.NONE for kind in Kind)
+    }
     probed = {name for name in wheels if library_of(name) in PROBED}
-    return frozenset({"python"} | {library_of(name) for name in own | probed})
+    return frozenset({"python"} | {library_of(name) for name in movers | probed})
 
 
 def probes_of(state: EnvironmentState) -> Probes:
@@ -202,7 +205,8 @@ def golden_names(goldens: Sequence[Golden]) -> tuple[GoldenName, ...]:
 def scope_of(rule: Rule, path: str, installed: frozenset[str]) -> Scope:
     """The libraries whose numbers a change can move by its rule.
 
-    Of those that a rule lists, only what is `installed` has numbers; where none is, nothing could look at any.
+    Of those that a rule lists, only what is `installed` has numbers; where none is, nothing could look at any. A wheel
+    moves the numbers of the library that it holds besides.
     """
     match rule.moves:
         case Moves.ALL:
@@ -212,7 +216,8 @@ def scope_of(rule: Rule, path: str, installed: frozenset[str]) -> Scope:
         case Moves.OWN:
             return frozenset({library_of(path)})
     listed = frozenset(rule.moves)
-    return listed & installed or listed
+    held = frozenset({library_of(path)}) if rule.layer is Layer.WHEEL else frozenset()
+    return (listed & installed or listed) | held
 
 
 def used_libraries(goldens: Sequence[Golden], probes: Probes) -> dict[str, Scope]:

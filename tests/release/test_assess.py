@@ -15,7 +15,7 @@ from harness.release.assess import assess
 from harness.release.baseline import Golden
 from harness.release.golden import ELSEWHERE, ENVIRONMENT
 from harness.release.report import Answer, EnvironmentDrift, GoldenCell, Kind, Layer, NotTested, Severity
-from harness.release.rules import Rules, load_rules
+from harness.release.rules import Moves, Rule, Rules, load_rules
 from harness.release.state import EnvironmentState
 from harness.runs.opening import EngineName
 from harness.spec.digest import Digest, digest_from_hex
@@ -328,6 +328,17 @@ def a_requirement(raw: Raw) -> None:
     rebuild(raw, lock="spec")
 
 
+@plant(
+    "wheel xgboost-cpu", UPGRADED, "lock python.txt", "image layers/wheels",
+    "native xgboost_cpu/openmp", "runtime settings.xgboost_cpu/openmp.threads", *IMAGE,
+)  # fmt: skip
+def a_wheel_that_brings_a_thread_pool(raw: Raw) -> None:
+    wheel(raw, "xgboost-cpu", "9.9.9")
+    captured(raw)["native"]["xgboost_cpu/openmp"] = "present"
+    captured(raw)["settings"]["xgboost_cpu/openmp.threads"] = "1"
+    rebuild(raw, "wheels", lock="python.txt")
+
+
 @plant("lock debian.lock/snapshot", CHANGED, "lock debian.lock", expires_all=False)
 def a_snapshot(raw: Raw) -> None:
     raw["sources"]["debian"]["snapshot"] = "20270101T000000Z"
@@ -525,6 +536,41 @@ def with_catboost(raw: Raw) -> None:
     captured(raw)["libraries"]["catboost"] = dict(captured(raw)["libraries"]["joblib"])
 
 
+XGBOOST = "native xgboost_cpu/openmp"
+"""A pool goes by the folder in which a wheel brings it, which is not called as the wheel is."""
+
+
+def with_bundled_pool(raw: Raw) -> None:
+    captured(raw)["native"]["xgboost_cpu/openmp"] = "present"
+    captured(raw)["cpu"]["dispatch"]["xgboost_cpu/openblas"] = "SkylakeX"
+    captured(raw)["settings"]["xgboost_cpu/openmp.threads"] = "1"
+
+
+@pytest.mark.parametrize(("name", "explains"), [("xgboost-cpu", True), ("lightgbm", False)])
+def test_a_pool_in_a_wheels_own_folder_follows_from_that_wheel_alone(name, explains, state, rules):
+    def change(raw: Raw) -> None:
+        wheel(raw, name, "9.9.9")
+        with_bundled_pool(raw)
+
+    pools = {XGBOOST, "runtime dispatch.xgboost_cpu/openblas", "runtime settings.xgboost_cpu/openmp.threads"}
+    found = drift(state(), altered(state(), change), rules)
+    assert dict(roots(found)).keys() == {f"wheel {name}"} | (set() if explains else pools)
+    assert {change.name for change in found.changes} >= pools
+
+
+@pytest.mark.parametrize(("severity", "kept"), [(Severity.NONE, False), (Severity.MINOR, True)])
+def test_files_that_changed_fail_even_where_what_was_left_out_passes(severity, kept, state, rules):
+    exclude = Rule(layer=Layer.SPEC, path="python.exclude/*", severity=severity, moves=Moves.NONE, why="-")
+    after = altered(state(), PLANTS["files_left_out_of_a_wheel"].change)
+    found = drift(state(), after, Rules((exclude, *rules.rules)))
+    names = dict(roots(found))
+    assert ("wheel scipy" not in names) is kept
+    assert any(change.fails for change in found.changes)
+    if not kept:
+        assert names["wheel scipy"] is REBUILT
+        assert next(change for change in found.changes if change.name == "wheel scipy").fails
+
+
 def test_what_could_move_numbers_and_was_not_looked_at_is_not_tested(state, rules):
     before = altered(state(), with_catboost)
     found = drift(before, altered(before, lambda raw: wheel(raw, "catboost", "9.9.9")), rules)
@@ -532,6 +578,43 @@ def test_what_could_move_numbers_and_was_not_looked_at_is_not_tested(state, rule
     assert [item.what for item in found.not_tested] == ["numbers behind wheel catboost"]
     assert "catboost: check with --golden" in found.not_tested[0].reason
     assert found.unprobed == ("catboost",)
+
+
+UPGRADE = ("numbers behind wheel catboost", lambda raw: wheel(raw, "catboost", "9.9.9"))
+OPENMP = ("numbers behind os-package libgomp1", lambda raw: PLANTS["an_os_library_upgraded"].change(raw))
+
+
+def saying(moves: Any, rules: Rules, **fields: Any) -> Rules:
+    """The rules, asked after one on catboost."""
+    raw = {"layer": "wheel", "path": "catboost", "severity": "major", "moves": moves, "why": "-", **fields}
+    return Rules((msgspec.convert(raw, Rule), *rules.rules))
+
+
+@pytest.mark.parametrize("planted", [UPGRADE, OPENMP], ids=["upgrade", "openmp"])
+@pytest.mark.parametrize("moves", ["own", "all", ["numpy"], ["numpy", "catboost"]], ids=str)
+def test_what_no_probe_knows_is_not_tested_whatever_its_rule_lets_it_move(moves, planted, state, real_golden, rules):
+    before, said = altered(state(), with_catboost), saying(moves, rules)
+    what, change = planted
+    after, golden = altered(before, change), real_golden(before)
+    found = drift(before, after, said)
+    assert (found.numbers, found.unprobed) == (Answer.NOT_TESTED, ("catboost",))
+    assert [item.what for item in found.not_tested] == [what]
+    assert "looks at catboost: check with --golden" in found.not_tested[0].reason
+    cleared = drift(before, after, said, goldens=[golden], golden_cells=repeated(golden))
+    assert (cleared.numbers, cleared.not_tested) == (Answer.UNCHANGED, ())
+
+
+@pytest.mark.parametrize("planted", [UPGRADE, OPENMP], ids=["upgrade", "openmp"])
+def test_what_moves_no_numbers_by_its_rule_leaves_nothing_untested(planted, state, rules):
+    before = altered(state(), with_catboost)
+    found = drift(before, altered(before, planted[1]), saying("none", rules))
+    assert (found.numbers, found.not_tested, found.unprobed) == (Answer.UNCHANGED, (), ())
+
+
+def test_a_rule_on_one_kind_of_change_does_not_say_that_a_wheel_computes_nothing(state, rules):
+    before = altered(state(), with_catboost)
+    found = drift(before, altered(before, OPENMP[1]), saying("none", rules, kinds=["upgraded"]))
+    assert (found.numbers, found.unprobed) == (Answer.NOT_TESTED, ("catboost",))
 
 
 def test_an_upgrade_that_no_probe_knows_is_cleared_by_all_golden_runs_and_by_no_part_of_them(state, real_golden, rules):

@@ -154,11 +154,22 @@ def test_two_rules_that_differ_in_kinds_stand_beside_each_other(write, tmp_path)
         (Moves.OWN, "torchvision", frozenset({"torchvision"})),
         (Moves.OWN, "torch-geometric", frozenset({"torch-geometric"})),
         (Moves.OWN, "python-dateutil", frozenset({"python-dateutil"})),
-        (("torch", "xgboost"), "x", frozenset({"torch", "xgboost"})),
-        (("torch", "lightgbm"), "x", frozenset({"torch"})),
-        (("scipy", "lightgbm"), "x", frozenset({"scipy", "lightgbm"})),
+        (("torch", "xgboost"), "x", frozenset({"torch", "xgboost", "x"})),
+        (("torch", "lightgbm"), "x", frozenset({"torch", "x"})),
+        (("scipy", "lightgbm"), "x", frozenset({"scipy", "lightgbm", "x"})),
+        (("torch",), "scikit-learn", frozenset({"torch", "sklearn"})),
+        (("torch",), "torch", frozenset({"torch"})),
     ],
 )
 def test_a_rule_says_which_libraries_a_change_can_move(moves, path, scope):
     rule = Rule(layer=Layer.WHEEL, severity=Severity.MINOR, moves=moves, why="-")
     assert scope_of(rule, path, INSTALLED) == scope
+
+
+@pytest.mark.parametrize(
+    ("moves", "scope"),
+    [(("torch", "lightgbm"), frozenset({"torch"})), (("scipy", "lightgbm"), frozenset({"scipy", "lightgbm"}))],
+)
+def test_only_a_wheel_moves_numbers_of_its_own_besides_those_listed(moves, scope):
+    rule = Rule(layer=Layer.DRIVER, severity=Severity.MINOR, moves=moves, why="-")
+    assert scope_of(rule, "numpy", INSTALLED) == scope

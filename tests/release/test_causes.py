@@ -1,7 +1,7 @@
 from graphlib import TopologicalSorter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.release import causes
@@ -202,6 +202,8 @@ def test_what_follows_from_a_change_that_is_not_excused_follows_from_it():
 
 
 @given(st.sets(st.sampled_from(NAMES), min_size=1), st.sets(st.sampled_from(NAMES)), st.sampled_from(Kind))
+@example({"spec python.exclude/torch/x", "wheel torch"}, {"spec python.exclude/torch/x"}, Kind.REBUILT)
+@example({"hardware cores", "runtime settings.threads"}, {"hardware cores"}, Kind.CHANGED)
 def test_nothing_that_a_run_shows_and_that_is_bad_passes_with_what_is_behind_it(names, harmless, kind):
     found = differing(*sorted(names), kind=kind)
     follows = follows_from(found, harmless=harmless)

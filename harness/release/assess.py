@@ -26,6 +26,7 @@ from harness.release.numbers import (
     used_libraries,
 )
 from harness.release.report import (
+    ELSEWHERE,
     NUMBERS,
     Answer,
     Change,
@@ -41,7 +42,6 @@ from harness.spec.digest import Digest
 
 RUNNING = "what only a running environment shows: hardware, kernel, driver, libraries, variables, settings, numbers"
 """What is not tested where a side was not surveyed."""
-_ELSEWHERE = "code, data or hardware"
 
 
 class _Findings(msgspec.Struct, frozen=True):
@@ -159,7 +159,7 @@ def _may_move(item: Difference, scope: Scope, number: Difference, libraries: Sco
     Where the baseline's own environment no longer gives its golden bits either, no change of what is in it can. Who
     uses a library that no probe knows is not known, so any golden cell may.
     """
-    if because_of == _ELSEWHERE and item.layer not in (Layer.CODE, Layer.HARDWARE, Layer.DRIVER, Layer.KERNEL):
+    if because_of == ELSEWHERE and item.layer not in (Layer.CODE, Layer.HARDWARE, Layer.DRIVER, Layer.KERNEL):
         return False
     if scope is None or libraries is None or scope & libraries:
         return True

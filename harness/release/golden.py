@@ -14,7 +14,7 @@ from harness.record.distance import Distance, distance
 from harness.record.layout import predictions_file
 from harness.release.baseline import Golden, GoldenResult
 from harness.release.kept import Kept
-from harness.release.report import Answer, GoldenCell, NotTested
+from harness.release.report import ELSEWHERE, ENVIRONMENT, Answer, GoldenCell, NotTested
 from harness.release.restore import restored
 from harness.release.site import Site
 from harness.release.state import EnvironmentState
@@ -26,8 +26,6 @@ from harness.spec.experiment import View
 from harness.spec.resolution import find_experiment, load_experiment, resolve_experiment
 from harness.spec.run import Profile
 
-ENVIRONMENT = "environment"
-ELSEWHERE = "code, data or hardware"
 _OF_THE_ENVIRONMENT = frozenset({"environment_signature", "probe_signature"})
 
 

@@ -39,6 +39,9 @@ class Layer(StrEnum):
 
 
 NUMBERS = frozenset({Layer.PROBE, Layer.GOLDEN})
+ENVIRONMENT = "environment"
+ELSEWHERE = "code, data or hardware"
+"""What `GoldenCell.because_of` says."""
 
 
 class Kind(StrEnum):

@@ -13,8 +13,17 @@ from harness.record.environment import environment_signature
 from harness.record.hashing import signature
 from harness.release.assess import assess
 from harness.release.baseline import Golden
-from harness.release.golden import ELSEWHERE, ENVIRONMENT
-from harness.release.report import Answer, EnvironmentDrift, GoldenCell, Kind, Layer, NotTested, Severity
+from harness.release.report import (
+    ELSEWHERE,
+    ENVIRONMENT,
+    Answer,
+    EnvironmentDrift,
+    GoldenCell,
+    Kind,
+    Layer,
+    NotTested,
+    Severity,
+)
 from harness.release.rules import Moves, Rule, Rules, load_rules
 from harness.release.state import EnvironmentState
 from harness.runs.opening import EngineName

@@ -14,9 +14,9 @@ from harness.record.archive import find_runs, load_run
 from harness.record.hashing import digest_of
 from harness.release.baseline import find_baseline
 from harness.release.create import GoldenRequest, create_baseline
-from harness.release.golden import ELSEWHERE, ENVIRONMENT, check_golden, compare_golden, run_golden
+from harness.release.golden import check_golden, compare_golden, run_golden
 from harness.release.observe import observe
-from harness.release.report import Answer
+from harness.release.report import ELSEWHERE, ENVIRONMENT, Answer
 from harness.release.restore import restored
 from harness.release.site import Site
 from harness.spec.digest import Digest

@@ -10,11 +10,11 @@ import msgspec
 from harness.engines.host_environment import IMAGE as HOST_IMAGE
 from harness.errors import ExitCode, UsageError, worst
 from harness.locking.imagespec import image_names, spec_path
-from harness.record.archive import find_runs
 from harness.record.snapshot import timestamp
 from harness.release.assess import assess
 from harness.release.baseline import Baseline, Golden, check_applies, find_baseline
 from harness.release.entries import SURVEYED
+from harness.release.kept import runs_by_group
 from harness.release.numbers import golden_names, golden_path
 from harness.release.observe import observe
 from harness.release.report import (
@@ -270,15 +270,11 @@ class _Check:
         return code_mount(self._site.store).digest
 
     @cached_property
-    def _runs(self) -> dict[Digest, set[str]]:
-        found: dict[Digest, set[str]] = {}
-        for run in find_runs(self._site.results):
-            for cell in run.cells:
-                found.setdefault(cell.group, set()).add(run.label.run_name)
-        return found
+    def _runs(self) -> dict[Digest, tuple[str, ...]]:
+        return runs_by_group(self._site.results)
 
     def _stored(self, group: Digest) -> tuple[str, ...]:
-        return tuple(sorted(self._runs.get(group, ())))
+        return self._runs.get(group, ())
 
 
 def _unseen(pair: Pair, reason: str, goldens: Sequence[Golden]) -> EnvironmentDrift:

@@ -1,4 +1,4 @@
-"""Runs that are kept here and still have the bits of a baseline: what a change is measured from."""
+"""Runs that are kept here: which hold cells of a comparison group, and which still have the bits of a baseline."""
 
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,15 @@ class Kept:
             except (HarnessError, OSError):  # a damaged run of another day gives no distance, and is no finding here
                 self._loaded[folder] = None
         return self._loaded[folder]
+
+
+def runs_by_group(results: Path) -> dict[Digest, tuple[str, ...]]:
+    """The names of the complete runs of a results folder that hold a cell of a comparison group, sorted, by group."""
+    found: dict[Digest, set[str]] = {}
+    for run in find_runs(results):
+        for cell in run.cells:
+            found.setdefault(cell.group, set()).add(run.label.run_name)
+    return {group: tuple(sorted(names)) for group, names in found.items()}
 
 
 def _identity(entry: CellEntry) -> tuple[Digest, tuple[str, str, str, str], Digest]:

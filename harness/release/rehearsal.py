@@ -1,7 +1,7 @@
 """A rehearsal: what an upgrade would do to the environment and to its numbers, before anything is written or merged."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from harness.images.build import build
 from harness.locking.difference import LockChange
 from harness.locking.trial import Trial, trial
 from harness.locking.upgrade import Replacement, Upgrades
-from harness.record.archive import LoadedRun, find_runs
+from harness.record.archive import LoadedRun
 from harness.record.hashing import signature
 from harness.record.snapshot import timestamp
 from harness.release.assess import assess
 from harness.release.baseline import Golden
 from harness.release.golden import compare_golden, golden_of, run_golden
+from harness.release.kept import runs_by_group
 from harness.release.numbers import golden_names
 from harness.release.observe import observe, sources
 from harness.release.report import Answer, DriftReport, EnvironmentDrift, GoldenCell, NotTested, Purpose
@@ -26,7 +27,6 @@ from harness.release.site import Site
 from harness.release.state import EnvironmentState
 from harness.runs.git import git_state
 from harness.runs.inputs import code_mount
-from harness.spec.digest import Digest
 from harness.spec.resolution import find_experiment
 
 BASELINE = "the locks as they are"
@@ -118,7 +118,7 @@ def _drift(image: str, request: RehearsalRequest, site: Site, tried: Trial, rule
     with tempfile.TemporaryDirectory(prefix="harness-rehearsal-") as results:
         aside = msgspec.structs.replace(site, results=Path(results))
         goldens, cells, untested = _golden(request, before.state, after.state, aside, tried.root)
-    code = code_mount(site.store).digest
+    code, kept = code_mount(site.store).digest, runs_by_group(site.results)
     drift = assess(
         before.state,
         after.state,
@@ -127,7 +127,7 @@ def _drift(image: str, request: RehearsalRequest, site: Site, tried: Trial, rule
         goldens=goldens,
         golden_cells=cells,
         golden_not_tested=untested,
-        stored=_stored(site.results),
+        stored=lambda group: kept.get(group, ()),
         measured_at=after.measured_at,
         root=site.root,
     )
@@ -165,11 +165,3 @@ def _candidate(image: str, request: RehearsalRequest, tried: Trial) -> str:
     rest = [str(upgrade) for upgrade in request.upgrades.chosen if upgrade.name not in names]
     everything = ["everything upgraded"] if request.upgrades.everything else []
     return f"{image} with {', '.join((*pins, *rest, *everything)) or 'what its spec asks for now'}"
-
-
-def _stored(results: Path) -> Callable[[Digest], tuple[str, ...]]:
-    found: dict[Digest, set[str]] = {}
-    for run in find_runs(results):
-        for cell in run.cells:
-            found.setdefault(cell.group, set()).add(run.label.run_name)
-    return lambda group: tuple(sorted(found.get(group, ())))

@@ -24,7 +24,7 @@ from harness.store.sources import uv_environment
 
 SCHEMA = "harness.requirements-lock/1"
 # What tests of the rooms that run inside need beside the libraries of an image's lock.
-INSIDE_TEST = ("hypothesis", "pytest", "pytest-xdist")
+INSIDE_TEST = ("expecttest", "hypothesis", "pytest", "pytest-xdist")
 
 _HEADER = re.compile(rf"# {re.escape(SCHEMA)}\n# inputs: (sha256:[0-9a-f]{{64}})\n")
 _REQUIREMENT = re.compile(r"(?P<requirement>[A-Za-z0-9][^\\\n]*?)(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n")

@@ -25,17 +25,20 @@ def seed_torch(torch: Any, seed: int) -> None:
 
 
 class Entropy:
-    """Stands in for the system's random bits: a sequence that a seed decides and that moves on at each call."""
+    """Stands in for the system's random bits: a sequence that a seed decides and that moves on at each call.
+
+    `position` is the number of calls so far; who sets it back gets the same bits again.
+    """
 
     def __init__(self, seed: int, purpose: str) -> None:
         self._key = f"{seed}|{purpose}"
-        self._calls = 0
+        self.position = 0
 
     def bits(self, count: int) -> int:
         """The next `count` bits."""
-        self._calls += 1
+        self.position += 1
         size = (count + 7) // 8
-        data = hashlib.shake_256(f"{self._key}|{self._calls}".encode()).digest(size)
+        data = hashlib.shake_256(f"{self._key}|{self.position}".encode()).digest(size)
         return int.from_bytes(data, "little") >> (8 * size - count)
 
 
@@ -52,6 +55,7 @@ def make_unseeded_python_repeat(seed: int) -> None:
             a = entropy.bits(256)
         original(self, a, version)
 
+    repeatable.entropy = entropy  # type: ignore[attr-defined]
     random.Random.seed = repeatable  # type: ignore[method-assign]
     random.seed = random._inst.seed
 

@@ -4,6 +4,7 @@ from rich.table import Table
 
 from harness.cli.console import stderr, stdout
 from harness.record.compare import RunComparison
+from harness.record.explain.explanation import summary
 from harness.record.verdicts import Verdict
 from harness.runs.publish import RunReport
 from harness.spec.digest import Digest, hexadecimal
@@ -62,6 +63,9 @@ def comparison_table(comparison: RunComparison) -> None:
             style=_STYLE[cell.verdict],
         )
     stdout.print(table)
+    causes = [cause for cell in comparison.cells for cause in cell.causes]
+    for line in (*map(str, causes), *([summary(causes)] if causes else [])):
+        stdout.print(line, markup=False, highlight=False)
     for note in comparison.notes:
         stdout.print(note, markup=False, highlight=False)
 

@@ -9,6 +9,9 @@ from harness.errors import ExitCode
 from harness.record.archive import Archive, LoadedRun, load_run
 from harness.record.cells import Cell, RunLabel
 from harness.record.changes import changed_keys, describe_change, environment_changes, probe_changes, short
+from harness.record.explain.cause import Cause
+from harness.record.explain.explanation import explain
+from harness.record.snapshot import SCRIPT_VIEW
 from harness.record.verdicts import CellVerdict, Verdict, comparison_exit_code, run_exit_code
 from harness.spec.digest import Digest
 from harness.spec.run import Profile
@@ -29,7 +32,8 @@ class CellComparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """One cell of two runs. `reasons` are for people, the other fields for machines.
 
     `changed_keys` are the fields of the comparison group that differ, `environment_changes` what lies behind a changed
-    environment or probe, `changed_outputs` the outputs whose digests differ, comparable or not.
+    environment or probe, `changed_outputs` the outputs whose digests differ, comparable or not. `causes` say where
+    a script's files and what it printed differ and why, as far as that was seen.
     """
 
     target: str
@@ -44,6 +48,7 @@ class CellComparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     metric_deltas: dict[str, MetricDelta] = {}
     before: Digest | None = None
     after: Digest | None = None
+    causes: tuple[Cause, ...] = ()
 
     def against(self, run: RunLabel | None) -> CellVerdict:
         """The verdict alone, as the manifest and the history keep it."""
@@ -149,7 +154,10 @@ def compare_loaded(old: LoadedRun, new: LoadedRun) -> RunComparison:
     """Two runs that were read back already, cell by cell."""
     olds = {cell.key: cell for cell in old.cells}
     news = {cell.key: cell for cell in new.cells}
-    cells = tuple(_compare_key(olds.get(key), news.get(key)) for key in sorted(olds.keys() | news.keys()))
+    cells = tuple(
+        _explained(_compare_key(olds.get(key), news.get(key)), old.folder, new.folder)
+        for key in sorted(olds.keys() | news.keys())
+    )
     notes = []
     if old.label.run_id == new.label.run_id:
         notes.append(f"Both folders hold the same run, {old.label.run_id}: that they agree says nothing of a repeat.")
@@ -166,14 +174,16 @@ def compare_loaded(old: LoadedRun, new: LoadedRun) -> RunComparison:
     )
 
 
-def judge(cell: Cell, archive: Archive) -> tuple[CellComparison, RunLabel | None]:
+def judge(cell: Cell, archive: Archive, *, folder: Path | None = None) -> tuple[CellComparison, RunLabel | None]:
     """A new run's cell against the latest run of its comparison group, and which run that is.
 
     Where there is none, the verdict is `unverified`, and the reasons also say what differs from the cell's last run.
+    `folder` is where the new run's files lie: with it a script's comparison says what caused its differences.
     """
     stored = archive.latest_of_group(cell)
     if stored is not None:
-        return compare_cells(stored.cell, cell), stored.cell.run
+        comparison = compare_cells(stored.cell, cell)
+        return comparison if folder is None else _explained(comparison, stored.folder, folder), stored.cell.run
     reasons = ["first run of this group"]
     if (last := archive.latest_of_cell(cell)) is not None:
         changed = "; ".join(compare_cells(last.cell, cell).reasons)
@@ -195,6 +205,13 @@ def _compare_key(before: Cell | None, after: Cell | None) -> CellComparison:
     if before is not None:
         return unverified(before, f"only in {before.run.run_name}", gone=True)
     raise ValueError("a key without a cell")
+
+
+def _explained(comparison: CellComparison, before: Path, after: Path) -> CellComparison:
+    """A script's comparison with the causes of what differs; any other as it is."""
+    if comparison.view != SCRIPT_VIEW or comparison.before is None or comparison.after is None:
+        return comparison
+    return msgspec.structs.replace(comparison, causes=explain(before, after))
 
 
 def _divergence(before: Cell, after: Cell, outputs: tuple[str, ...]) -> tuple[str, ...]:

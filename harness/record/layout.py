@@ -18,6 +18,10 @@ HISTORY = "history.jsonl"
 PREDICTIONS = "predictions"
 SCRIPT_FOLDER = "exec"
 """Where `harness exec` keeps what it records, in the place of `targets/`."""
+SCRIPT_OUTPUTS = "outputs"
+SCRIPT_STDOUT = "stdout.txt"
+TOUCHED = "touched.json"
+EXPLANATION = "explanation.json"
 
 
 def runs_folder(results: Path) -> Path:

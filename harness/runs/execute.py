@@ -5,25 +5,35 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from harness.engines.interface import Engine
-from harness.errors import HarnessError, ToolError, UsageError
+from harness.errors import ToolError, UsageError
 from harness.record.environment import SCHEMA as ENVIRONMENT_SCHEMA
 from harness.record.environment import Captured
+from harness.record.explain.cause import TIMES
+from harness.record.explain.explanation import STDOUT, summary
 from harness.record.hashing import digest_of, signature
 from harness.record.jsonfile import pretty_json, read_document
-from harness.record.layout import HISTORY, METADATA, SCRIPT_FOLDER, runs_folder
+from harness.record.layout import (
+    HISTORY,
+    METADATA,
+    SCRIPT_FOLDER,
+    SCRIPT_OUTPUTS,
+    SCRIPT_STDOUT,
+    runs_folder,
+)
 from harness.record.results import RunFolder, remove_leftovers, writing
-from harness.record.snapshot import SCRIPT_FAMILY, Code, Surroundings, build_script_snapshot
+from harness.record.snapshot import SCRIPT_FAMILY, Code, Surroundings, build_script_snapshot, timestamp
 from harness.record.verdicts import Verdict
 from harness.runs.collect import Collected, collect
 from harness.runs.environment import Ground, base_seed, make_ground, run_environment
 from harness.runs.git import project_files
 from harness.runs.inputs import folder_mount
-from harness.runs.publish import Cohort, Identity, RunReport, publish
+from harness.runs.publish import CellReport, Cohort, Identity, RunReport, publish
 from harness.runs.refusal import require_strict, unrecorded
 from harness.runs.uncommitted import Checkout, keep_checkout
 from harness.spec.digest import Digest, digest_from_hex
@@ -34,13 +44,22 @@ from harness.store.progress import Progress
 from harness.store.store import Store
 from harness.store.trees import Entry, checkout_tree, list_tree, put_tree
 
-OUTPUTS = "outputs"
 _CAPTURE = "environment.json"
 _PROJECT = "project"
 _WORK = "work"
 _NEVER_COPIED = frozenset({".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".nox", ".tox"})
 _NO_DATA = "no data"
 _SIGPIPE = 141
+_KEPT = 16 << 20
+"""How much of what a program prints is kept, in bytes."""
+
+
+class Printed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a program printed on stdout: the digest of all of it, and its beginning. `started_at` is when it began."""
+
+    digest: Digest
+    kept: bytes
+    started_at: datetime
 
 
 class ExecRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +127,7 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
         _require_start(result, output)
         captured = read_document(output / _CAPTURE, Captured, ENVIRONMENT_SCHEMA)
         unsaid = unrecorded(output, captured)
-        left = collect(before, output / _PROJECT, folder.path / SCRIPT_FOLDER / OUTPUTS)
+        left = collect(before, output / _PROJECT, folder.path / SCRIPT_FOLDER / SCRIPT_OUTPUTS)
         report = _record(
             request, settings, identity, ground, spec, project, kept, captured, result, printed, left, folder, engine
         )
@@ -116,8 +135,7 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
         progress.note(sentence)
     for cell in report.cells:
         progress.note(f"{cell.verdict.value} {cell.fingerprint} {'; '.join(cell.reasons)}".rstrip())
-        if cell.verdict is Verdict.IDENTICAL and left.files and cell.against is not None:
-            _compare_printed(identity.results, cell.against, printed, progress)
+        _say_causes(cell, progress)
     for note in report.notes:
         progress.note(note)
     progress.note(f"Results  {report.folder}")
@@ -180,12 +198,13 @@ def _copy(store: Store, project: Mount, target: Path) -> Mapping[str, Entry]:
     return list_tree(target)
 
 
-def _run(spec: RunSpec, engine: Engine) -> tuple[RunResult, Digest]:
-    """Run the program with its output passed through; how it ended, and the digest of what it printed on stdout."""
-    printed = hashlib.sha256()
+def _run(spec: RunSpec, engine: Engine) -> tuple[RunResult, Printed]:
+    """Run the program with its output passed through; how it ended, and what it printed on stdout."""
+    printed, kept, started_at = hashlib.sha256(), bytearray(), datetime.now(UTC)
 
     def stdout(chunk: bytes) -> None:
         printed.update(chunk)
+        kept.extend(chunk[: _KEPT - len(kept)])
         try:
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
@@ -199,7 +218,7 @@ def _run(spec: RunSpec, engine: Engine) -> tuple[RunResult, Digest]:
         sys.stderr.buffer.flush()
 
     result = engine.run(spec, on_stdout=stdout, on_stderr=stderr)
-    return result, digest_from_hex(printed.hexdigest())
+    return result, Printed(digest=digest_from_hex(printed.hexdigest()), kept=bytes(kept), started_at=started_at)
 
 
 def _say_how_it_ended(result: RunResult, request: ExecRequest, progress: Progress) -> None:
@@ -223,15 +242,16 @@ def _require_start(result: RunResult, output: Path) -> None:
     )
 
 
-def _compare_printed(results: Path, other: str, printed: Digest, progress: Progress) -> None:
-    """Say where two runs with the same files printed different things: times, as a rule."""
-    try:
-        metadata = msgspec.json.decode((runs_folder(results) / other / SCRIPT_FOLDER / METADATA).read_bytes())
-        before = metadata["stdout"]
-    except (OSError, HarnessError, msgspec.DecodeError, KeyError, TypeError):
-        return
-    if before != printed:
-        progress.note(f"Its files are compared; what it printed is not, and differs from {other}")
+def _say_causes(cell: CellReport, progress: Progress) -> None:
+    """Name what differs from the earlier run, and why; what is printed beside files is named, but decides nothing."""
+    printed = [cause for cause in cell.causes if cause.file == STDOUT]
+    if cell.verdict is Verdict.IDENTICAL and printed:
+        what = " in times only" if all(cause.kind in TIMES for cause in printed) else ""
+        progress.note(f"Its files are compared; what it printed is not, and differs from {cell.against}{what}")
+    for cause in cell.causes:
+        progress.note(f"  {cause}")
+    if cell.causes:
+        progress.note(f"  {summary(cell.causes)}")
 
 
 def _record(
@@ -244,7 +264,7 @@ def _record(
     kept: Checkout,
     captured: Captured,
     result: RunResult,
-    printed: Digest,
+    printed: Printed,
     left: Collected,
     folder: RunFolder,
     engine: Engine,
@@ -262,7 +282,7 @@ def _record(
     data = next((mount.digest for mount in spec.mounts if mount.name == "data"), digest_of(_NO_DATA.encode()))
     snapshot = build_script_snapshot(
         request.argv,
-        _outputs(left, result, printed),
+        _outputs(left, result, printed.digest),
         Surroundings(facts=facts, captured=captured, image=ground.image, locks=ground.locks),
         dataset_signature=data,
         task_signature=signature({"argv": request.argv, "code": project.digest}),
@@ -278,13 +298,16 @@ def _record(
                 "timed_out": result.timed_out,
                 "out_of_memory": result.out_of_memory,
                 "peak_memory": result.peak_memory,
-                "stdout": printed,
+                "started_at": timestamp(printed.started_at),
+                "stdout": printed.digest,
+                "stdout_kept": len(printed.kept),
                 "outputs": {name: {"digest": digest, "size": size} for name, (digest, size) in left.files.items()},
                 "links": left.links,
                 "removed": left.removed,
             }
         ),
     )
+    folder.write(f"{SCRIPT_FOLDER}/{SCRIPT_STDOUT}", printed.kept)
     return publish(
         folder, identity, spec, [Cohort(snapshot=snapshot, folder=SCRIPT_FOLDER, metrics={SCRIPT_FAMILY: {}})]
     )
@@ -295,5 +318,5 @@ def _outputs(left: Collected, result: RunResult, printed: Digest) -> dict[str, D
 
     What it printed counts only where it is all that there is: libraries print how long they took.
     """
-    outputs = left.outputs(OUTPUTS) | {"exit_code": signature(result.exit_code)}
+    outputs = left.outputs(SCRIPT_OUTPUTS) | {"exit_code": signature(result.exit_code)}
     return outputs if left.files else outputs | {"stdout": printed}

@@ -13,9 +13,11 @@ from harness.record.archive import Archive
 from harness.record.cells import Cell, Metrics, RunLabel, cells_of
 from harness.record.compare import CellComparison, judge
 from harness.record.difference import diff_prev
+from harness.record.explain.cause import Cause
+from harness.record.explain.explanation import Explanation
 from harness.record.history import HistoryEntry, append_history
 from harness.record.jsonfile import pretty_json
-from harness.record.layout import DIFF_PREV, SNAPSHOT
+from harness.record.layout import DIFF_PREV, EXPLANATION, SNAPSHOT
 from harness.record.manifest import make_manifest, write_manifest
 from harness.record.results import RunFolder
 from harness.record.snapshot import Code, RunFacts, Snapshot, fingerprint_lines, timestamp
@@ -84,7 +86,10 @@ class Cohort(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CellReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a run's table. `against` is the name of the run that it was compared with."""
+    """One line of a run's table. `against` is the name of the run that it was compared with.
+
+    `causes` say why a script's files and what it printed differ from that run's.
+    """
 
     target: str
     view: str
@@ -96,6 +101,7 @@ class CellReport(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     reasons: tuple[str, ...]
     against: str | None = None
+    causes: tuple[Cause, ...] = ()
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,9 +130,11 @@ def publish(folder: RunFolder, identity: Identity, spec: RunSpec, cohorts: Seque
     judged: list[tuple[Cohort, Cell, CellComparison, RunLabel | None]] = []
     for cohort in cohorts:
         cells = cells_of(cohort.snapshot, identity.run_name, cohort.metrics)
-        judged += [(cohort, cell, *judge(cell, archive)) for cell in cells]
+        found = [(cohort, cell, *judge(cell, archive, folder=folder.path)) for cell in cells]
+        judged += found
         folder.write(f"{cohort.folder}/{SNAPSHOT}", pretty_json(cohort.snapshot))
         folder.write(f"{cohort.folder}/{DIFF_PREV}", pretty_json(diff_prev(cohort.snapshot, cells, archive)))
+        _explain(folder, found)
     verdicts = [comparison.against(run) for _, _, comparison, run in judged]
     exit_code = run_exit_code(verdict.verdict for verdict in verdicts)
     manifest = make_manifest(
@@ -154,6 +162,15 @@ def publish(folder: RunFolder, identity: Identity, spec: RunSpec, cohorts: Seque
     )
 
 
+def _explain(folder: RunFolder, judged: Sequence[tuple[Cohort, Cell, CellComparison, RunLabel | None]]) -> None:
+    """Write down what caused the differences of a script, where it has any."""
+    for cohort, _, comparison, run in judged:
+        if run is not None and comparison.causes:
+            explained = all(cause.explained for cause in comparison.causes)
+            explanation = Explanation(against=run.run_id, explained=explained, causes=comparison.causes)
+            folder.write(f"{cohort.folder}/{EXPLANATION}", pretty_json(explanation))
+
+
 def _remember(identity: Identity, cells: Sequence[Cell], verdicts: Sequence[CellVerdict]) -> None:
     now = timestamp(datetime.now(UTC))
     append_history(
@@ -178,4 +195,5 @@ def _report(cell: Cell, comparison: CellComparison, against: RunLabel | None) ->
         verdict=comparison.verdict,
         reasons=comparison.reasons,
         against=None if against is None else against.run_name,
+        causes=comparison.causes,
     )

@@ -290,7 +290,7 @@ def test_it_works_on_a_copy_and_what_it_changed_is_kept_with_digests(project: Pr
     assert "away is not kept: it is a link to" in ran.stderr
     assert "pipe is not kept: it is neither a file nor a link" in ran.stderr
     assert sorted(path.name for path in (ran.folder / "exec").iterdir()) == [
-        "diff_prev.json", "metadata.json", "outputs", "snapshot.json",
+        "diff_prev.json", "metadata.json", "outputs", "snapshot.json", "stdout.txt",
     ]  # fmt: skip
     manifest = json.loads((ran.folder / "manifest.json").read_bytes())
     assert "exec/outputs/old.txt" in str(manifest)
@@ -444,12 +444,22 @@ def test_what_is_printed_counts_where_it_is_all_that_there_is(host_project: Proj
     assert "stdout" in host_project.python(text).verdict
 
 
-def test_what_is_printed_beside_files_is_said_to_differ_but_not_compared(host_project: Project) -> None:
-    text = "import time, pathlib; pathlib.Path('model').write_text('m'); print(time.time())"
-    host_project.python(text)
-    second = host_project.python(text)
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("time.time()", " in times only\n  stdout, line 1: a time or date ("),
+        ("os.urandom(2).hex(), time.time()", "\n  stdout, line 1: text ("),
+    ],
+)
+def test_what_is_printed_beside_files_is_said_to_differ_and_why_but_decides_nothing(
+    host_project: Project, what: str, said: str
+) -> None:
+    text = f"import os, time, pathlib; pathlib.Path('model').write_text('m'); print({what})"
+    first, second = host_project.python(text), host_project.python(text)
     assert second.verdict.startswith("identical")
-    assert "what it printed is not, and differs" in second.stderr
+    assert first.folder is not None
+    assert f"what it printed is not, and differs from {first.folder.name}{said}" in second.stderr
+    assert (first.folder / "exec" / "stdout.txt").read_bytes() == first.stdout
 
 
 # Scripts that nobody adapted

@@ -18,14 +18,17 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
+from harness.spec.processor import processor_facts
 from harness.spec.variables import numeric_settings
 from harness.strict import dispatch, gpu
 from harness.strict.environment import available_cores
+from harness.strict.kernels import installation
 
 SCHEMA = "harness.environment/1"
 FILE_NAME = "environment.json"
 
 _OWN = "hermetic-training-harness"
+_ADDR_NO_RANDOMIZE = 0x0040000  # linux/personality.h
 _CODE = Path(__file__).resolve().parents[2]
 _SYSTEM_LIBRARIES = ("libc.so.6", "libm.so.6", "libgomp.so.1", "libstdc++.so.6")
 _NOTES = re.compile(r"\.dist-info/(INSTALLER|REQUESTED|RECORD|direct_url\.json|uv_\w+\.json),")
@@ -178,7 +181,7 @@ def _libc_folder() -> Path | None:
 
 
 def _cpu() -> dict[str, Any]:
-    facts = _cpuinfo()
+    facts = processor_facts()
     flags = set((facts.get("flags") or facts.get("Features") or "").split())
     return {
         "architecture": platform.machine(),
@@ -194,16 +197,6 @@ def instruction_sets(flags: Iterable[str]) -> list[str]:
     """The CPU flags that numeric libraries choose kernels by, sorted."""
     pattern = r"sse4_2|avx\w*|fma4?|f16c|amx\w*|bmi[12]|asimd\w*|sve\w*|sme2?|bf16|i8mm|fphp"
     return sorted(flag for flag in flags if re.fullmatch(pattern, flag))
-
-
-def _cpuinfo() -> dict[str, str]:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    first = text.split("\n\n", 1)[0]
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _gpu(environ: Mapping[str, str]) -> dict[str, Any] | None:
@@ -225,7 +218,22 @@ def _settings(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _host() -> dict[str, str]:
-    return {"kernel": f"{platform.system()} {platform.release()}", "cores": str(available_cores())}
+    return {
+        "kernel": f"{platform.system()} {platform.release()}",
+        "cores": str(available_cores()),
+        "processors": str(os.cpu_count()),
+        "memory": str(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
+        "addresses": _addresses(),
+    }
+
+
+def _addresses() -> str:
+    """Whether addresses are the same in every run (`fixed`) or not (`random`)."""
+    try:
+        personality = int(Path("/proc/self/personality").read_text(encoding="ascii"), 16)
+    except (OSError, ValueError):
+        return "unknown"
+    return "fixed" if personality & _ADDR_NO_RANDOMIZE else "random"
 
 
 def _loaded_part(probes: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -242,7 +250,8 @@ def _loaded_part(probes: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
             selected[name] = pool.architecture
     torch: Any = sys.modules.get("torch")
     if torch is not None:
-        selected |= {f"torch/{name}": value for name, value in dispatch.torch_dispatch().items()}
+        of_torch = {**dispatch.torch_dispatch(), **installation.selected(torch)}
+        selected |= {f"torch/{name}": value for name, value in of_torch.items()}
         settings["torch/deterministic_algorithms"] = str(torch.are_deterministic_algorithms_enabled()).lower()
         for line in torch.__config__.show().splitlines():
             if match := re.match(r"\s*- Intel\(R\) (oneAPI Math Kernel Library|MKL-DNN) (.*)", line):

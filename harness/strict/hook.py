@@ -3,10 +3,11 @@
 `site/sitecustomize.py` calls `install`. What it does:
 
 - strict, any program: bootstrap; the settings of numeric libraries are verified as each is imported, and once more when
-  a user's program ends; joblib's and torch's threads are as many as those of one reduction; a Python process that it
-  starts must be strict too (`children`).
+  a user's program ends; joblib's and torch's threads are as many as those of one reduction; torch gets the kernels of
+  the profile (`kernels`); a Python process that it starts must be strict too (`children`).
 - strict, a user's program: Python, NumPy and torch are seeded as they are imported, generators that were given no seed
-  take theirs from the base seed, and torch refuses operations that don't repeat.
+  take theirs from the base seed, and torch refuses operations that don't repeat. Folders are listed in the order of
+  names (`listings`), and what it asks the system for is noted (`touched`, `audit`).
 - best_effort, a user's program: the seeds alone.
 - a process that `multiprocessing` (or joblib) starts gets a seed of its own from the base seed and its place among its
   parent's processes, with every start method: the first draws the same in every run, and not what the second draws.
@@ -34,7 +35,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.errors import HarnessError, IntegrityError, UsageError
-from harness.strict import bootstrap, generators
+from harness.strict import bootstrap, denormals, generators
 from harness.strict.imports import when_imported
 from harness.strict.refusal import stop
 
@@ -62,6 +63,8 @@ def install() -> None:
                 for name in _VERIFIED:
                     when_imported(name, _note_loaded)
                 atexit.register(_record, os.getpid(), strict=strict)
+            if strict:
+                _watch_script(_ENVIRON.get("HARNESS_OUTPUT"))
             _forget_harness()
     except HarnessError as error:
         stop(str(error), error.exit_code)
@@ -77,10 +80,12 @@ def _make_strict() -> None:
     from harness.strict import children
 
     bootstrap.check(_ENVIRON, sys.modules)
+    denormals.watch()
     for name in _VERIFIED:
         when_imported(name, _verify)
     when_imported("joblib._parallel_backends", _limit_joblib)
     when_imported("torch", _limit_torch)
+    when_imported("torch", _replace_kernels)
     generators.keep_variables(os.environ, ("PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES"))
     children.watch(_ENVIRON, lambda error: stop(str(error), error.exit_code))
 
@@ -119,6 +124,7 @@ def _seed_script(seed: int, *, strict: bool) -> None:
     if strict:
         generators.make_unseeded_python_repeat(seed)
         when_imported("tempfile", tempfile)
+        when_imported("torch.utils.data.dataloader", _make_loaders_repeat)
     generators.seed_python(seed)
     when_imported("numpy.random", numpy_random)
     when_imported("torch", torch)
@@ -147,12 +153,34 @@ def _seed_children(module: Any, seeds: dict[str, int], *, strict: bool) -> None:
     module.BaseProcess._bootstrap = bootstrapped
 
 
+def _watch_script(output: str | None) -> None:
+    """List folders in order, and note what the program touches: the last thing done before its first line."""
+    from harness.strict import listings, touched
+
+    listings.sort_listings(os)
+    if output is None:
+        return
+    recorder = touched.watch(output)
+    _OwnImports.recorder = recorder
+    atexit.register(recorder.close)
+    if os.path.exists(f"{output}/audit"):  # noqa: PTH110 - audit.MARKER, whose module no other run needs to load
+        from harness.strict import audit
+
+        atexit.register(audit.watch(recorder, _ENVIRON).finish)
+
+
 def _verify(module: ModuleType) -> None:
     try:
         with _OwnImports():
             importlib.import_module("harness.strict.verify").verify_settings([module.__name__], _ENVIRON)
+            denormals.verify()
     except HarnessError as error:
         stop(str(error), error.exit_code)
+
+
+def _make_loaders_repeat(module: ModuleType) -> None:
+    with _OwnImports():
+        importlib.import_module("harness.strict.loading").make_loaders_repeat(module)
 
 
 def _limit_joblib(module: ModuleType) -> None:
@@ -161,6 +189,14 @@ def _limit_joblib(module: ModuleType) -> None:
 
 def _limit_torch(module: ModuleType) -> None:
     generators.limit_torchs_threads(module, _threads())
+
+
+def _replace_kernels(module: ModuleType) -> None:
+    """Put the profile's own kernels into torch, after what torch selected by itself was verified."""
+    with _OwnImports():
+        vendor = importlib.import_module("harness.spec.processor").processor_facts().get("vendor_id", "")
+        installation = importlib.import_module("harness.strict.kernels.installation")
+        installation.install(module, _ENVIRON.get("REPRO_PROFILE", "native"), vendor=vendor)
 
 
 def _threads() -> int:
@@ -198,14 +234,23 @@ def _record(pid: int, *, strict: bool) -> None:
 def _verify_at_the_end() -> None:
     verify = importlib.import_module("harness.strict.verify")
     verify.verify_settings(_VERIFIED, _ENVIRON)
+    denormals.verify()
     if "torch" in sys.modules:
         verify.verify_torch_switches(sys.modules["torch"])
+        verify.verify_torch_kernels(sys.modules["torch"])
 
 
 class _OwnImports:
-    """Within it modules are found as when the process began: `harness` is this package, `json` is Python's."""
+    """Within it modules are found as when the process began: `harness` is this package, `json` is Python's.
+
+    What is touched within it is not the program's doing.
+    """
+
+    recorder: Any = None
 
     def __enter__(self) -> None:
+        if self.recorder is not None:
+            self.recorder.paused += 1
         # Where nothing was put aside (in the trainer), the modules called harness are this package's already.
         self._theirs, self._path = _take_harness() if _OURS else None, sys.path[:]
         sys.modules.update(_OURS)
@@ -216,6 +261,8 @@ class _OwnImports:
             _OURS.update(_take_harness())
             sys.modules.update(self._theirs)
         sys.path[:] = self._path
+        if self.recorder is not None:
+            self.recorder.paused -= 1
 
 
 # This package's modules and the search path as the process began: the script's own folder is not on it yet.

@@ -14,12 +14,14 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     del sys.path[0]  # `python -m` put the working folder there: a user's random.py is not this program's
 
 import ctypes
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from harness.errors import HarnessError, PrerequisiteError, UsageError
-from harness.strict import capture
+from harness.strict import audit, capture, touched
 from harness.strict.bootstrap import is_strict_mode
 from harness.strict.children import check_program
 from harness.strict.environment import available_cores, check_environment
@@ -27,6 +29,10 @@ from harness.strict.refusal import stop
 
 _ADDR_NO_RANDOMIZE = 0x0040000  # linux/personality.h
 _ASK = 0xFFFFFFFF
+_TRACE_OPTIONS = (
+    "-f", "-qq", "-y", "-s", "512", "-e", "signal=none", "-e",
+    "trace=open,openat,openat2,connect,bind,execve,getrandom",
+)  # fmt: skip
 _CODE = Path(__file__).resolve().parents[2]
 _SITE = Path(__file__).resolve().parent / "site"
 _OWN_PROGRAMS = ("harness.training", "harness.strict.survey", "harness.strict.warm")
@@ -45,6 +51,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
             _fix_addresses()
         if output := os.environ.get("HARNESS_OUTPUT"):
             capture.write(capture.static_part(environment), Path(output))
+            argv = _traced(argv, output) if audit.is_audited(output) else argv
     except HarnessError as error:
         stop(str(error), error.exit_code)
     except OSError as error:
@@ -98,7 +105,10 @@ def _split(arguments: list[str]) -> tuple[list[str], bool, list[str]]:
 
 
 def _fix_addresses() -> None:
-    """Start this process again with the same addresses in every run; at once where that is so already."""
+    """Start this process again with the same addresses in every run; at once where that is so already.
+
+    Where the kernel or a sandbox around this one refuses that, the run goes on, and says so.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.personality.argtypes = [ctypes.c_ulong]
     if libc.personality(_ASK) & _ADDR_NO_RANDOMIZE:
@@ -106,11 +116,27 @@ def _fix_addresses() -> None:
     # A container's seccomp profile allows this one value: nothing may be added to it.
     if libc.personality(_ADDR_NO_RANDOMIZE) == -1:
         reason = os.strerror(ctypes.get_errno())
-        raise PrerequisiteError(
-            f"addresses cannot be fixed here: personality(ADDR_NO_RANDOMIZE) was refused ({reason})",
-            hint="Run without --fixed-addresses, or with a seccomp profile that allows it (docker/seccomp.json).",
+        sys.stderr.write(
+            f"harness: addresses differ from run to run here: personality(ADDR_NO_RANDOMIZE) was refused ({reason}); "
+            "what a program orders by id() will not repeat\n"
         )
+        return
+    sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+
+
+def _traced(argv: list[str], output: str) -> list[str]:
+    """The program under strace, which sees what native code touches; where that is not possible it is noted why."""
+    tracer = shutil.which("strace")
+    missing = "" if tracer else "strace is not installed here"
+    if tracer and subprocess.run([tracer, "-o", os.devnull, "true"], capture_output=True, check=False).returncode:
+        missing = "strace is not allowed here"
+    if tracer and not missing and shutil.which(argv[0]):
+        return [tracer, *_TRACE_OPTIONS, "-o", f"{output}/{audit.TRACE}", "--", *argv]
+    if missing:
+        recorder = touched.Recorder(f"{output}/{touched.LOG}")
+        recorder.write([(("note", f"{missing}: what native code touches was not seen", "", "", ""), 1)])
+    return argv
 
 
 def _become(argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:

@@ -128,7 +128,7 @@ def test_fixed_addresses_are_the_same_in_every_run(launch):
     )
     first, second = (launch("--fixed-addresses", "--", "python", "-c", code) for _ in range(2))
     if "was refused" in first.stderr:
-        assert first.returncode == 2
+        assert first.returncode == 0
         pytest.skip("this system refuses personality(ADDR_NO_RANDOMIZE)")
     assert first.stdout == second.stdout
     assert int(first.stdout.split()[-1]) & 0x0040000

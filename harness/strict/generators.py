@@ -41,6 +41,25 @@ class Entropy:
         data = hashlib.shake_256(f"{self._key}|{self.position}".encode()).digest(size)
         return int.from_bytes(data, "little") >> (8 * size - count)
 
+    @property
+    def state(self) -> tuple[str, int]:
+        """Which sequence it is, and where in it."""
+        return self._key, self.position
+
+    @state.setter
+    def state(self, state: tuple[str, int]) -> None:
+        self._key, self.position = state
+
+
+def entropies() -> dict[str, Entropy]:
+    """What stands in for the system's random bits in this process, by library; none where it is not strict."""
+    bit_generator = sys.modules.get("numpy.random.bit_generator")
+    found = {
+        "random": getattr(random.Random.seed, "entropy", None),
+        "numpy.random": getattr(getattr(bit_generator, "randbits", None), "__self__", None),
+    }
+    return {name: entropy for name, entropy in found.items() if isinstance(entropy, Entropy)}
+
 
 def make_unseeded_python_repeat(seed: int) -> None:
     """Make `random.Random()` and `random.seed()` without a seed take theirs from `seed`.

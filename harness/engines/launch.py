@@ -11,6 +11,7 @@ USER = "harness"
 OUTPUT = "output"
 CODE = "code"
 BYTECODE = "bytecode"
+CHECKPOINTS = "checkpoints"
 PLUGINS = "plugins"
 _MOUNT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -46,6 +47,7 @@ def process_environment(spec: RunSpec, *, locations: Mapping[str, str], path: st
     python_path = [code, f"{code}/harness/strict/site", *(locations[name] for name in names if name == PLUGINS)]
     own = {
         **{f"HARNESS_{name.upper()}": locations[name] for name in names},
+        f"HARNESS_{CHECKPOINTS.upper()}": f"{locations[OUTPUT]}/{CHECKPOINTS}",
         **({"PYTHONPYCACHEPREFIX": locations[BYTECODE]} if BYTECODE in names else {}),
         "PYTHONPATH": ":".join(python_path),
         "HOME": home,

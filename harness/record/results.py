@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.errors import HarnessError, PrerequisiteError, UsageError
+from harness.record.attempts import keep_interrupted
 from harness.record.files import sync_folder, write_atomically
 from harness.record.layout import MANIFEST, run_folder, runs_folder
 
@@ -24,13 +25,15 @@ _ABANDONED_AFTER = 7 * 24 * 3600.0
 class RunFolder:
     """A run in the making: `RESULTS/runs/.<run_name>.partial-<random>`, which becomes `RESULTS/runs/<run_name>`.
 
-    A context manager: leaving the block without `publish()` removes the folder with all that is in it. While the
-    process lives it holds a lock on the folder, so that what a killed one left can be told from what is in use.
+    A context manager: leaving the block without `publish()` removes the folder with all that is in it but checkpoints
+    (`record.attempts`); `kept` is then where these are. While the process lives it holds a lock on the folder, so that
+    what a killed one left can be told from what is in use.
     """
 
     def __init__(self, path: Path, final: Path, lock: int) -> None:
         self.path = path
         self.final = final
+        self.kept: Path | None = None
         self._lock: int | None = lock
 
     @classmethod
@@ -103,8 +106,10 @@ class RunFolder:
         return self.final
 
     def discard(self) -> None:
-        """Remove the folder, unless it was published; safe to call twice."""
+        """Remove the folder, unless it was published, and keep its checkpoints; safe to call twice."""
         if self._lock is not None:
+            with contextlib.suppress(OSError):
+                self.kept = keep_interrupted(self.path, self.final.parent)
             shutil.rmtree(self.path, ignore_errors=True)
             self._release()
 
@@ -146,13 +151,18 @@ def leftovers(results: Path) -> tuple[Path, ...]:
 
 
 def remove_leftovers(results: Path) -> tuple[Path, ...]:
-    """Remove what killed runs left behind, and nothing that is in use; returns what was removed."""
+    """Remove what killed runs left behind but checkpoints, and nothing that is in use; returns what was removed.
+
+    Checkpoints go where those of other interrupted attempts are (`record.attempts`).
+    """
     removed = []
     for path in _partials(results):
         lock = _try_lock(path)
         if lock is None:
             continue
         try:
+            with contextlib.suppress(OSError):
+                keep_interrupted(path, runs_folder(results))
             shutil.rmtree(path, ignore_errors=True)
         finally:
             os.close(lock)

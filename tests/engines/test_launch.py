@@ -45,6 +45,7 @@ def test_the_environment_is_the_specs_and_the_engines_own(monkeypatch: pytest.Mo
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
     assert environment(mounts=("code", "data")) == {
         "A": "1",
+        "HARNESS_CHECKPOINTS": "/o/checkpoints",
         "HARNESS_CODE": "/c",
         "HARNESS_DATA": "/d",
         "HARNESS_OUTPUT": "/o",

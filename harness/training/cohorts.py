@@ -16,7 +16,7 @@ from harness.spec.digest import Digest
 from harness.spec.experiment import Experiment, View
 from harness.strict.ordering import stable_sort
 from harness.training.arrays import save_array
-from harness.training.folds import Fold, make_folds, split_signature
+from harness.training.folds import Fold, gap_of, make_folds, split_signature
 from harness.training.matrix import design_matrix
 from harness.training.panel import Dates, Panel, Values
 from harness.training.statistics import DataStatistics, describe
@@ -24,6 +24,7 @@ from harness.training.targets import build_target, task_signature
 
 FEATURES_FILE = "features.npy"
 TARGET_FILE = "target.npy"
+DATES_FILE = "dates.npy"
 
 Span = tuple[int, int]
 Place = tuple[Target, View, str | None]
@@ -34,9 +35,9 @@ Place = tuple[Target, View, str | None]
 class Cohort:
     """One cohort. Its rows are in the order of (date, symbol), so a fold's are two spans (first, one past the last).
 
-    `scratch` holds `features.npy` (rows by features) and `target.npy` (rows), both float64; `folder` is where results
-    go, relative to the output folder; `universe` are the symbols it is trained on; `dates` and `symbols` are the
-    panel's axes.
+    `scratch` holds `features.npy` (rows by features) and `target.npy` (rows), both float64, and `dates.npy` (rows), the
+    index of each row's date in the panel; `folder` is where results go, relative to the output folder; `universe` are
+    the symbols it is trained on; `dates` and `symbols` are the panel's axes; `gap` is purge and embargo together.
     """
 
     target: Target
@@ -49,6 +50,7 @@ class Cohort:
     folds: tuple[Fold, ...]
     train: tuple[Span, ...]
     test: tuple[Span, ...]
+    gap: int
     y: Values
     date_index: NDArray[np.int32]
     symbol_index: NDArray[np.int32]
@@ -131,6 +133,7 @@ def _prepare(experiment: Experiment, place: Place, inputs: Inputs, folder: Path)
     folds = make_folds(matrix.dates_in_use, experiment.folds, target.horizon)
     save_array(folder / FEATURES_FILE, matrix.x)
     save_array(folder / TARGET_FILE, matrix.y)
+    save_array(folder / DATES_FILE, matrix.date_index)
     identity = cohort_id(experiment.name, target.name, view, universe)
     return Cohort(
         target=target,
@@ -143,6 +146,7 @@ def _prepare(experiment: Experiment, place: Place, inputs: Inputs, folder: Path)
         folds=folds,
         train=tuple(_span(matrix.date_index, fold.train) for fold in folds),
         test=tuple(_span(matrix.date_index, fold.test) for fold in folds),
+        gap=gap_of(experiment.folds, target.horizon),
         y=matrix.y,
         date_index=matrix.date_index,
         symbol_index=matrix.symbol_index,

@@ -13,6 +13,7 @@ from harness.spec.documents import suggestion
 from harness.spec.experiment import BUILT_IN_FAMILIES, LIBRARY_KEY
 from harness.spec.names import check_names
 from harness.strict.estimators import find_library
+from harness.strict.models.objective import has_objective
 from harness.strict.models.plugin import KEY as PLUGIN
 from harness.strict.models.plugin import LIBRARIES_KEY
 from harness.strict.ordering import stable_sort
@@ -53,12 +54,14 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
         return None if strict and self.thread_invariant else threads
 
 
-def resolve_families(families: Mapping[str, Mapping[str, Any]]) -> tuple[Family, ...]:
-    """An experiment's families, by name.
+def resolve_families(
+    families: Mapping[str, Mapping[str, Any]], checkpoint_every: int | None = None
+) -> tuple[Family, ...]:
+    """An experiment's families, by name; `checkpoint_every` is the length of the segments in which they are fitted.
 
     A name that is a family's own (`lightgbm`, `xgboost`, `torch_mlp`, `ridge`) needs nothing else; any other says what
     it is: `library: lightgbm`, or `plugin: "module:factory"` (then `libraries` lists what that module imports, so that
-    they are probed).
+    they are probed, as with `custom_objective: "module:function"`).
 
     Raises:
         UsageError: a name is unknown or unsafe as a part of a path, or there is no family.
@@ -66,7 +69,7 @@ def resolve_families(families: Mapping[str, Mapping[str, Any]]) -> tuple[Family,
     if not families:
         raise UsageError("The experiment has no families", hint="Name at least one, such as lightgbm.")
     check_names(families, "family")
-    return tuple(_resolve(name, families[name] or {}) for name in stable_sort(families))
+    return tuple(_resolve(name, families[name] or {}, checkpoint_every) for name in stable_sort(families))
 
 
 def libraries_of(families: Iterable[Family]) -> tuple[str, ...]:
@@ -74,7 +77,7 @@ def libraries_of(families: Iterable[Family]) -> tuple[str, ...]:
     return tuple(sorted({library for family in families for library in family.probes}))
 
 
-def _resolve(name: str, hyperparameters: Mapping[str, Any]) -> Family:
+def _resolve(name: str, hyperparameters: Mapping[str, Any], checkpoint_every: int | None) -> Family:
     library = _library(name, hyperparameters)
     entry = find_library(library)
     own = {key: value for key, value in hyperparameters.items() if key != LIBRARY_KEY}
@@ -82,16 +85,21 @@ def _resolve(name: str, hyperparameters: Mapping[str, Any]) -> Family:
         pretty_json(own)
     except ValueError as error:
         raise UsageError(f"families.{name} holds NaN or infinity", hint="Leave the key out for no limit.") from error
-    imports = tuple(_imported_by_plugin(name, own)) if library == PLUGIN else entry.imports
-    signed = {key: value for key, value in own.items() if key not in entry.unsigned}
+    imports = (*entry.imports, *_imported_by_users_code(name, own))
+    if library == PLUGIN:
+        imports = tuple(_imported_by_users_code(name, own))
+    signed: list[Any] = [SCHEMA, library, {key: value for key, value in own.items() if key not in entry.unsigned}]
+    if entry.segmented and checkpoint_every is not None:
+        signed.append({"checkpoint_every": checkpoint_every})
     return Family(
         name=name,
         library=library,
         hyperparameters=own,
         imports=imports,
         probes=tuple(sorted({_ALWAYS_PROBED, *imports})),
-        thread_invariant=entry.thread_invariant,
-        hyperparameters_signature=signature([SCHEMA, library, signed]),
+        # What a user's own objective does with more threads, nobody has shown.
+        thread_invariant=entry.thread_invariant and not has_objective(own),
+        hyperparameters_signature=signature(signed),
     )
 
 
@@ -111,7 +119,7 @@ def _library(name: str, hyperparameters: Mapping[str, Any]) -> str:
     return library
 
 
-def _imported_by_plugin(name: str, hyperparameters: Mapping[str, Any]) -> list[str]:
+def _imported_by_users_code(name: str, hyperparameters: Mapping[str, Any]) -> list[str]:
     libraries = hyperparameters.get(LIBRARIES_KEY, [])
     if not isinstance(libraries, list) or not all(isinstance(library, str) for library in libraries):
         raise UsageError(f"families.{name}.{LIBRARIES_KEY} is {libraries!r}", hint="It must be a list of names.")

@@ -15,21 +15,24 @@ from harness.record.results import writing
 from harness.spec.columns import TargetKind
 from harness.spec.digest import Digest
 from harness.strict.estimators import create_estimator
+from harness.strict.models.rows import Timeline
 from harness.strict.seeds import seed_all
 from harness.training.arrays import save_array
-from harness.training.cohorts import FEATURES_FILE, TARGET_FILE, Span
+from harness.training.cohorts import DATES_FILE, FEATURES_FILE, TARGET_FILE, Span
 from harness.training.panel import Values
 
 
 class FitTask(msgspec.Struct, frozen=True, kw_only=True):
     """What to fit. `rows` is the folder with a cohort's rows; `predictions` the file to write, `model` the stem.
 
-    `threads` is null where the library chooses (`best_effort`).
+    `threads` is null where the library chooses (`best_effort`). `gap` is how many dates lie between rows that are
+    trained on and rows that judge them.
     """
 
     rows: str
     train: Span
     test: Span
+    gap: int
     library: str
     hyperparameters: dict[str, Any]
     kind: TargetKind
@@ -75,6 +78,7 @@ def run_fit(task: FitTask) -> FitResult:
         threads=task.threads,
         strict=task.strict,
         gpu_trees=task.gpu_trees,
+        timeline=Timeline(np.load(Path(task.rows, DATES_FILE), mmap_mode="r")[slice(*task.train)], task.gap),
     )
     estimator.fit(np.asarray(features[slice(*task.train)]), np.asarray(target[slice(*task.train)]))
     fitted = time.perf_counter()

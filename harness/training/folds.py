@@ -49,13 +49,7 @@ def make_folds(dates_in_use: Indices, folds: Folds, horizon: int) -> tuple[Fold,
     Raises:
         UsageError: `purge` is shorter than the horizon, or there are too few dates.
     """
-    purge = horizon if folds.purge is None else folds.purge
-    if purge < horizon:
-        raise UsageError(
-            f"folds.purge is {purge}, shorter than the target's horizon of {horizon}: labels would leak into the test",
-            hint="Leave folds.purge out, or make it at least the longest horizon.",
-        )
-    gap = purge + folds.embargo
+    gap = gap_of(folds, horizon)
     start = folds.min_train + gap
     needed = start + folds.count * MIN_TEST_DATES
     if len(dates_in_use) < needed:
@@ -70,6 +64,21 @@ def make_folds(dates_in_use: Indices, folds: Folds, horizon: int) -> tuple[Fold,
         Fold(index, _train(dates_in_use, int(window[0]), gap), (int(window[0]), int(window[-1])))
         for index, window in enumerate(windows)
     )
+
+
+def gap_of(folds: Folds, horizon: int) -> int:
+    """How many rows of the panel lie between what is trained on and what judges it: purge and embargo.
+
+    Raises:
+        UsageError: `purge` is shorter than the horizon.
+    """
+    purge = horizon if folds.purge is None else folds.purge
+    if purge < horizon:
+        raise UsageError(
+            f"folds.purge is {purge}, shorter than the target's horizon of {horizon}: labels would leak into the test",
+            hint="Leave folds.purge out, or make it at least the longest horizon.",
+        )
+    return purge + folds.embargo
 
 
 def split_signature(folds: Sequence[Fold], dates: Dates) -> Digest:

@@ -183,6 +183,7 @@ def _fit(plan: Plan, cohort: Cohort, family: Family, fold: int, output: Path) ->
         rows=str(cohort.scratch),
         train=cohort.train[fold],
         test=cohort.test[fold],
+        gap=cohort.gap,
         library=family.library,
         hyperparameters=family.hyperparameters,
         kind=cohort.target.kind,

@@ -6,19 +6,20 @@ from typing import Any, Protocol, Self
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from harness.errors import UsageError
 from harness.spec.columns import TargetKind
-
-Floats = npt.NDArray[np.float64]
+from harness.strict.checkpoints import Checkpoints
+from harness.strict.models.rows import Floats, Timeline
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How an estimator is made, beside its hyperparameters.
 
     `threads` is the number of threads of one reduction; null leaves it to the library (`best_effort` only). `gpu_trees`
-    allows a GPU to the tree libraries that repeat on one.
+    allows a GPU to the tree libraries that repeat on one. `timeline` says when the rows are that a fit gets: early
+    stopping holds out the last of them. A fit is made in segments of `checkpoint_every` rounds (a network's epochs),
+    with a checkpoint after each where there are `checkpoints`.
     """
 
     seed: int
@@ -26,6 +27,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     threads: int | None = 1
     strict: bool = True
     gpu_trees: bool = False
+    timeline: Timeline | None = None
+    checkpoints: Checkpoints | None = None
+    checkpoint_every: int | None = None
 
 
 class Estimator(Protocol):
@@ -71,6 +75,10 @@ class ModelClass(Protocol):
     @property
     def thread_invariant(self) -> bool:
         """Whether, in strict mode, any number of threads was shown to give the same bits."""
+
+    @property
+    def segmented(self) -> bool:
+        """Whether `checkpoint_every` changes bits: a boosting library starts each segment with another seed."""
 
     @property
     def unsigned(self) -> frozenset[str]:

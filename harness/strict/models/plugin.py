@@ -21,6 +21,7 @@ class PluginLibrary:
 
     imports: tuple[str, ...] = ("numpy",)
     thread_invariant = False
+    segmented = False
     unsigned: frozenset[str] = frozenset()
 
     def __call__(self, config: Mapping[str, Any], settings: Settings) -> Estimator:
@@ -43,18 +44,26 @@ def find_factory(config: Mapping[str, Any]) -> Callable[..., Any]:
     Raises:
         UsageError: it names none that can be imported.
     """
-    place = config.get(KEY)
+    return find_callable(config.get(KEY), KEY, "factory(base_config, seed, problem_kind)")
+
+
+def find_callable(place: Any, key: str, call: str) -> Callable[..., Any]:
+    """What `place`, "module:name", names in a user's module; `key` and `call` say in messages what it is for.
+
+    Raises:
+        UsageError: it names nothing that can be imported and called.
+    """
     module_name, colon, name = place.partition(":") if isinstance(place, str) else ("", "", "")
     if not (module_name and colon and name):
-        raise UsageError(f"{KEY} is {place!r}", hint='Write it as "module:factory".')
+        raise UsageError(f"{key} is {place!r}", hint=f'Write it as "module:{call.partition("(")[0]}".')
     try:
         factory = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
         raise UsageError(
-            f"{KEY}: {place} cannot be imported: {error}", hint="The module must be on PYTHONPATH in the run."
+            f"{key}: {place} cannot be imported: {error}", hint="The module must be on PYTHONPATH in the run."
         ) from error
     if not callable(factory):
-        raise UsageError(f"{KEY}: {place} cannot be called", hint="factory(base_config, seed, problem_kind)")
+        raise UsageError(f"{key}: {place} cannot be called", hint=call)
     found: Callable[..., Any] = factory
     return found
 

@@ -12,6 +12,7 @@ from harness.record.canonical import canonical_json
 from harness.record.files import write_atomically
 from harness.spec.columns import TargetKind
 from harness.strict.models.interface import Floats, Settings, check_features, check_rows, probabilities
+from harness.strict.models.objective import logistic
 from harness.strict.models.parameters import Parameters, integer, number
 from harness.strict.models.scaling import Scaling
 
@@ -27,6 +28,7 @@ class Ridge:
 
     imports = ("numpy",)
     thread_invariant = False
+    segmented = False
     unsigned = frozenset({"n_jobs", "random_state"})
 
     def __init__(self, config: Mapping[str, Any], settings: Settings) -> None:
@@ -64,7 +66,7 @@ class Ridge:
         check_features(features, len(self._weights) - 1)
         with _threads(self._settings.threads):
             score = self._scaling.apply(features) @ self._weights[:-1] + self._weights[-1]
-        return score if self._settings.kind is TargetKind.REGRESSION else _logistic(score)
+        return score if self._settings.kind is TargetKind.REGRESSION else logistic(score)
 
     def predict_proba(self, features: Floats) -> Floats:
         """(rows, 2)."""
@@ -93,7 +95,7 @@ class Ridge:
     def _newton(self, design: Floats, target: Floats, weight: Floats, penalty: Floats) -> Floats:
         weights = np.zeros(design.shape[1])
         for _ in range(self._max_iterations):
-            positive = _logistic(design @ weights)
+            positive = logistic(design @ weights)
             curvature = weight * np.maximum(positive * (1.0 - positive), 1e-12)
             gradient = design.T @ (weight * (positive - target)) + penalty * weights
             step = _solve_positive((design.T * curvature) @ design + np.diag(penalty), gradient)
@@ -118,11 +120,6 @@ def _solve_positive(matrix: Floats, vector: Floats) -> Floats:
         return np.asarray(np.linalg.solve(matrix, vector), dtype=np.float64)
     except np.linalg.LinAlgError:
         return np.asarray(np.linalg.lstsq(matrix, vector)[0], dtype=np.float64)
-
-
-def _logistic(score: Floats) -> Floats:
-    tail = np.exp(-np.abs(score))
-    return np.where(score >= 0, 1.0, tail) / (1.0 + tail)
 
 
 def _threads(count: int | None) -> AbstractContextManager[Any]:

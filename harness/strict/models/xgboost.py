@@ -17,7 +17,13 @@ from harness.errors import UsageError
 from harness.record.files import write_atomically
 from harness.spec.columns import TargetKind
 from harness.strict.models.interface import Floats, Settings, check_features, check_rows, probabilities
+from harness.strict.models.objective import KEY as CUSTOM
+from harness.strict.models.objective import Objective, logistic, take_objective
 from harness.strict.models.parameters import Parameters, integer
+from harness.strict.models.rows import Rows, hold_out
+from harness.strict.models.segments import Segments, facts_of
+from harness.strict.models.stopping import NAMES as STOPPING_NAMES
+from harness.strict.models.stopping import Watch, take_stopping
 
 # XGBoost only warns of a name that it doesn't know, and has no call that lists those it does.
 _NAMES = (
@@ -29,6 +35,8 @@ _NAMES = (
     "one_drop", "process_type", "quantile_alpha", "rate_drop", "refresh_leaf", "sample_type", "sampling_method",
     "scale_pos_weight", "seed", "seed_per_iteration", "skip_drop", "subsample", "top_k", "tree_method",
     "tweedie_variance_power", "updater", "validate_parameters", "verbosity",
+    # What XGBoost takes beside its parameters, and what is our own.
+    "enable_categorical", "feature_types", *STOPPING_NAMES,
 )  # fmt: skip
 _ALIASES = {
     **{name: name for name in _NAMES},
@@ -48,17 +56,18 @@ class XGBoost:
 
     imports = ("xgboost",)
     thread_invariant = True
+    segmented = True
     unsigned = frozenset({"seed", "random_state", "nthread", "n_jobs"})
 
     def __init__(self, config: Mapping[str, Any], settings: Settings) -> None:
-        parameters = Parameters("xgboost", config, _ALIASES)
-        parameters.refuse(
-            ("early_stopping_rounds",), "the folds have no rows to stop on", "Set num_boost_round to what it found."
-        )
+        own = dict(config)
+        self._objective = take_objective("xgboost", own)
+        parameters = Parameters("xgboost", own, _ALIASES)
         if parameters.get("process_type", "default") != "default":
             parameters.refuse(("process_type",), "a fit starts from nothing", "Leave it out.")
         parameters.drop(("eval_metric",), "metrics are computed from predictions")
-        _objective(parameters, settings.kind)
+        self._stopping = take_stopping(parameters, "early_stopping_rounds", settings.kind)
+        _choose_objective(parameters, settings.kind, self._objective)
         parameters.drop(("seed",), "the seed is the run's")
         parameters.default("seed", settings.seed)
         parameters.default("verbosity", 1)
@@ -66,36 +75,107 @@ class XGBoost:
             parameters.force("nthread", settings.threads, "threads_per_fit decides")
         if settings.strict:
             _pin(parameters, settings)
+        if self._stopping is not None and parameters.get("booster", "gbtree") != "gbtree":
+            parameters.refuse(("booster",), "its later rounds change earlier ones", "Leave early stopping out.")
         self._rounds = integer("xgboost", "num_boost_round", parameters.pop("num_boost_round", 100), least=1)
+        self._types = _take_types(parameters)
         self._parameters = {**parameters.values(), "disable_default_eval_metric": True}
         self._linear = self._parameters.get("booster") == "gblinear"
         self._settings = settings
+        self._facts = facts_of("xgboost", config, self.unsigned)
         self.overrides = tuple(parameters.overrides)
         self._booster: Any = None
 
     def fit(self, features: Floats, target: Floats, sample_weight: Floats | None = None) -> Self:
-        """Train on every row (see `Estimator.fit`).
+        """Train on every row, but for those held out where early stopping is asked for (see `Estimator.fit`).
 
         Raises:
             UsageError: the rows cannot be learnt from, or XGBoost refuses or ignores a hyperparameter.
+            IncomparableError: the checkpoint is of another fit.
+            IntegrityError: the newest checkpoint is damaged.
         """
         import xgboost
 
         check_rows(features, target, sample_weight, self._settings.kind)
-        data = xgboost.DMatrix(
-            np.asarray(features), np.asarray(target), weight=sample_weight, nthread=self._settings.threads
-        )
+        if self._types is not None and len(self._types) != features.shape[1]:
+            raise UsageError(
+                f"xgboost: feature_types has {len(self._types)} entries for {features.shape[1]} columns",
+                hint="Give one for each feature, in their order.",
+            )
+        rows = Rows(np.asarray(features), np.asarray(target), sample_weight)
+        facts = {**self._facts, "version": xgboost.__version__}
+        segments = Segments(self._settings, self._rounds, facts, rows)
         try:
             # Recorded, not turned into errors: they come out of a callback from C, which swallows what is raised in it.
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
-                self._booster = xgboost.train(dict(self._parameters), data, num_boost_round=self._rounds)
+                self._booster = self._boost(rows, segments)
         except xgboost.core.XGBoostError as error:
             reason = " ".join(str(error).split("Stack trace")[0].split())
             hint = "Check the family's hyperparameters."
             raise UsageError(f"XGBoost refuses to train: {reason}", hint=hint) from error
         self._judge([str(warning.message) for warning in said])
         return self
+
+    def _boost(self, rows: Rows, segments: Segments) -> Any:
+        """The booster after all segments, cut off at the best round where there is early stopping."""
+        done, state = segments.resume()
+        saved = None if state is None else state["model"]
+        trained, watch, held_out = rows, None, None
+        if self._stopping is not None:
+            trained, kept = hold_out(rows, self._stopping.fraction, self._settings.timeline)
+            check_rows(*trained, self._settings.kind)
+            watch = Watch(self._stopping, kept.target, kept.weight, state and state["watch"])
+            held_out = self._matrix(kept.features)
+        data = self._matrix(trained.features, trained)
+        booster = self._made([data], self._settings.seed, saved)
+        for seed, first, end in segments.spans(done):
+            if watch is not None and watch.stops:
+                break
+            cache = [data] if held_out is None else [data, held_out]
+            booster = self._made(cache, seed, saved)
+            self._run(booster, data, range(first, end), trained, watch and (watch, held_out))
+            if segments.segmented:
+                saved = bytes(booster.save_raw("ubj"))
+                booster = self._made([data], seed, saved)
+            segments.save(end, lambda model=saved: {"model": model}, watch)
+        return booster if watch is None else booster[: watch.best()]
+
+    def _run(self, booster: Any, data: Any, rounds: range, rows: Rows, watched: tuple[Watch, Any] | None) -> None:
+        """Boost for `rounds`, or until it is time to stop."""
+        custom = self._objective
+        objective = None if custom is None else lambda scores, _: custom(scores, rows.target, rows.weight)
+        for number in rounds:
+            booster.update(data, number, objective)
+            if watched is not None:
+                watch, held_out = watched
+                watch.see(number + 1, self._link(booster.predict(held_out)))
+                if watch.stops:
+                    return
+
+    def _made(self, cache: list[Any], seed: int, saved: bytes | None) -> Any:
+        import xgboost
+
+        parameters = {**self._parameters, "seed": seed}
+        return xgboost.Booster(parameters, cache, model_file=None if saved is None else bytearray(saved))
+
+    def _matrix(self, features: Floats, rows: Rows | None = None) -> Any:
+        import xgboost
+
+        return xgboost.DMatrix(
+            np.asarray(features),
+            None if rows is None else rows.target,
+            weight=None if rows is None else rows.weight,
+            feature_types=self._types,
+            enable_categorical=self._types is not None,
+            nthread=self._settings.threads,
+        )
+
+    def _link(self, scores: Any) -> Floats:
+        """What XGBoost's predictions are to be, in float64: with an objective of the user's they are raw scores."""
+        raw = self._objective is not None and self._settings.kind is TargetKind.CLASSIFICATION
+        values = np.asarray(scores, dtype=np.float64)
+        return logistic(values) if raw else values
 
     def _judge(self, messages: list[str]) -> None:
         """Refuse in strict what XGBoost only warned of: hyperparameters that it did not use."""
@@ -107,11 +187,8 @@ class XGBoost:
 
     def predict(self, features: Floats) -> Floats:
         """The value, or the probability of class 1; XGBoost computes it in float32."""
-        import xgboost
-
         check_features(features, self._booster.num_features())
-        data = xgboost.DMatrix(np.asarray(features), nthread=self._settings.threads)
-        return np.asarray(self._booster.predict(data), dtype=np.float64)
+        return self._link(self._booster.predict(self._matrix(features)))
 
     def predict_proba(self, features: Floats) -> Floats:
         """(rows, 2)."""
@@ -136,7 +213,11 @@ class XGBoost:
         return path
 
 
-def _objective(parameters: Parameters, kind: TargetKind) -> None:
+def _choose_objective(parameters: Parameters, kind: TargetKind, custom: Objective | None) -> None:
+    if custom is not None:
+        parameters.refuse(("objective",), f"{CUSTOM} is the objective", "Keep one.")
+        parameters.default("base_score", 0.0)
+        return
     classification = kind is TargetKind.CLASSIFICATION
     default = "binary:logistic" if classification else "reg:squarederror"
     parameters.default("objective", default)
@@ -144,6 +225,20 @@ def _objective(parameters: Parameters, kind: TargetKind) -> None:
     allowed = objective in ("binary:logistic", "reg:logistic") if classification else _is_regression(objective)
     if not allowed:
         raise UsageError(f"xgboost: objective={objective!r} is not for {kind}", hint=f"The default is {default}.")
+
+
+def _take_types(parameters: Parameters) -> list[str] | None:
+    """Each column's type (`q`, `int`, `float`, `i`, or `c` for a category); null where all are quantities."""
+    enabled, types = parameters.pop("enable_categorical"), parameters.pop("feature_types")
+    if types is None:
+        if enabled:
+            raise UsageError("xgboost: enable_categorical says not which columns", hint="Set feature_types: [q, c, …].")
+        return None
+    if not isinstance(types, list | tuple) or not all(kind in ("q", "int", "float", "i", "c") for kind in types):
+        raise UsageError(f"xgboost: feature_types is {types!r}", hint="It must be a list of q, int, float, i or c.")
+    if "c" in types and not enabled:
+        raise UsageError("xgboost: feature_types has categories", hint="Set enable_categorical: true too.")
+    return list(types)
 
 
 def _is_regression(objective: str) -> bool:

@@ -87,7 +87,7 @@ def torch_dispatch() -> dict[str, str]:
 
 def _verbose_output(torch: Any) -> str:
     conv2d = torch.nn.functional.conv2d
-    ones = functools.partial(torch.ones, dtype=torch.float32, device="cpu")
+    ones = functools.partial(torch.ones, device="cpu")
     libc = ctypes.CDLL(None)
     if sys.stdout is not None:
         sys.stdout.flush()
@@ -98,10 +98,11 @@ def _verbose_output(torch: Any) -> str:
         with torch.no_grad():
             if torch.backends.mkl.is_available():
                 with torch.backends.mkl.verbose(torch.backends.mkl.VERBOSE_ON):
-                    torch.mm(ones(64, 64), ones(64, 64))
+                    # Complex products are never routed past MKL (`kernels.products`).
+                    torch.mm(ones(64, 64, dtype=torch.complex64), ones(64, 64, dtype=torch.complex64))
             if torch.backends.mkldnn.is_available():
                 with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
-                    conv2d(ones(4, 16, 16, 16), ones(16, 16, 3, 3))
+                    conv2d(ones(4, 16, 16, 16, dtype=torch.float32), ones(16, 16, 3, 3, dtype=torch.float32))
         libc.fflush(None)
     finally:
         os.dup2(saved, 1)

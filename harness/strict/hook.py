@@ -8,7 +8,7 @@
 - strict, a user's program: Python, NumPy and torch are seeded as they are imported, generators that were given no seed
   take theirs from the base seed, and torch refuses operations that don't repeat. Folders are listed in the order of
   names (`listings`), and what it asks the system for is noted (`touched`, `audit`).
-- best_effort, a user's program: the seeds alone.
+- best_effort, a user's program: the seeds, and the notes of what it asks the system for.
 - a process that `multiprocessing` (or joblib) starts gets a seed of its own from the base seed and its place among its
   parent's processes, with every start method: the first draws the same in every run, and not what the second draws.
   Which task a pool hands to which worker is up to the system's scheduler: draw seeds for tasks, not for workers.
@@ -63,8 +63,7 @@ def install() -> None:
                 for name in _VERIFIED:
                     when_imported(name, _note_loaded)
                 atexit.register(_record, os.getpid(), strict=strict)
-            if strict:
-                _watch_script(_ENVIRON.get("HARNESS_OUTPUT"))
+            _watch_script(_ENVIRON.get("HARNESS_OUTPUT"), strict=strict)
             _forget_harness()
     except HarnessError as error:
         stop(str(error), error.exit_code)
@@ -153,13 +152,16 @@ def _seed_children(module: Any, seeds: dict[str, int], *, strict: bool) -> None:
     module.BaseProcess._bootstrap = bootstrapped
 
 
-def _watch_script(output: str | None) -> None:
+def _watch_script(output: str | None, *, strict: bool) -> None:
     """List folders in order, and note what the program touches: the last thing done before its first line."""
-    from harness.strict import listings, touched
+    if strict:
+        from harness.strict import listings
 
-    listings.sort_listings(os)
+        listings.sort_listings(os)
     if output is None:
         return
+    from harness.strict import touched
+
     recorder = touched.watch(output)
     _OwnImports.recorder = recorder
     atexit.register(recorder.close)
@@ -197,6 +199,19 @@ def _replace_kernels(module: ModuleType) -> None:
         vendor = importlib.import_module("harness.spec.processor").processor_facts().get("vendor_id", "")
         installation = importlib.import_module("harness.strict.kernels.installation")
         installation.install(module, _ENVIRON.get("REPRO_PROFILE", "native"), vendor=vendor)
+    # At the end torch takes back what a program registered: this runs before, because torch has asked for that before.
+    atexit.register(_verify_kernels, os.getpid())
+
+
+def _verify_kernels(pid: int) -> None:
+    if os.getpid() != pid:
+        return
+    try:
+        with _OwnImports():
+            importlib.import_module("harness.strict.verify").verify_torch_kernels(sys.modules["torch"])
+    except HarnessError as error:
+        sys.stdout.flush()
+        stop(str(error), error.exit_code)
 
 
 def _threads() -> int:
@@ -237,7 +252,6 @@ def _verify_at_the_end() -> None:
     denormals.verify()
     if "torch" in sys.modules:
         verify.verify_torch_switches(sys.modules["torch"])
-        verify.verify_torch_kernels(sys.modules["torch"])
 
 
 class _OwnImports:

@@ -11,6 +11,7 @@ from typing import Any
 from harness.errors import IntegrityError
 from harness.strict import dispatch
 from harness.strict.bootstrap import is_strict_mode
+from harness.strict.kernels import installation
 
 Check = tuple[str, str, str, str]
 """What a setting of a library is called, its variable, the wanted and the found value."""
@@ -54,6 +55,19 @@ def verify_torch_switches(torch: Any) -> None:
                 f"the program changed a switch of torch without which it does not repeat: torch.{switch} is False",
                 hint="Leave the switch as strict set it, or use REPRO_MODE=best_effort.",
             )
+
+
+def verify_torch_kernels(torch: Any) -> None:
+    """Check that the kernels that strict put into torch are still those that torch calls.
+
+    Raises:
+        IntegrityError: the program registered others in their place.
+    """
+    if changed := installation.replaced_since(torch):
+        raise IntegrityError(
+            f"the program registered kernels of its own with torch in place of strict's: {', '.join(changed)}",
+            hint="Give the operators a namespace of their own, or use REPRO_MODE=best_effort.",
+        )
 
 
 def _checks(libraries: Sequence[str], environ: Mapping[str, str]) -> Iterator[Check]:

@@ -1,0 +1,187 @@
+"""Products of matrices through NumPy's OpenBLAS, on views of torch's own memory: nothing is copied on the way.
+
+OpenBLAS takes one set of kernels by name (`OPENBLAS_CORETYPE`), whoever made the processor; MKL does so only on its
+common path, at half the speed and less. Products of bfloat16 and half are computed in float32 and rounded once: torch
+itself asks the processor which instructions to take for them, whatever its caps say.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.strict.kernels.library import Kernel, Registered
+
+Product = Callable[..., Any]
+"""Arguments as those of torch's functional operator; `NotImplemented` for what is left to torch's own kernel."""
+
+OPERATORS = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv")
+
+
+def replace_products(registered: Registered, *, least: int = 0) -> None:
+    """Route every overload of `OPERATORS`; a product of fewer multiplications than `least` stays with torch."""
+    products = make_products(registered.torch, least=least)
+    for name in OPERATORS:
+        product, operator = products[name], f"aten::{name}"
+        overloads = {
+            operator: (_functional, product),
+            f"{operator}.out": (_out, product),
+            f"{operator}_": (_in_place, product),
+        }
+        made = {
+            overload: variant(route, registered.original(overload))
+            for overload, (variant, route) in overloads.items()
+            if registered.has(overload)
+        }
+        for overload, kernel in made.items():
+            registered.replace(overload, kernel)
+
+
+def make_products(torch: Any, *, least: int = 0) -> dict[str, Product]:
+    """The routed products by operator."""
+    import numpy as np
+
+    matmul = np.matmul
+    exact = frozenset((torch.float32, torch.float64))
+    rounded = frozenset((torch.bfloat16, torch.float16))
+
+    def array(tensor: Any) -> Any:
+        """A view (… rows, columns) that BLAS takes as it is; a copy where it takes none."""
+        view = tensor.numpy(force=True)
+        if view.ndim == 2 and view.flags.forc:
+            return view
+        rows, columns = view.shape[-2:]
+        down, across = view.strides[-2:]
+        size = view.itemsize
+        if (across == size and down >= columns * size) or (down == size and across >= rows * size):
+            return view
+        return view.copy()
+
+    def multiply(a: Any, b: Any, shape: tuple[int, ...]) -> Any:
+        """`a @ b` of the given shape, or `NotImplemented`."""
+        dtype = a.dtype
+        if dtype in exact and b.dtype is dtype:
+            product = a.new_empty(shape)
+            matmul(array(a), array(b), out=product.numpy())
+            return product
+        if dtype in rounded and b.dtype is dtype and not least:
+            product = a.new_empty(shape, dtype=torch.float32)
+            matmul(array(a.float()), array(b.float()), out=product.numpy())
+            return product
+        return NotImplemented
+
+    def mm(self: Any, mat2: Any) -> Any:
+        if self.dim() != 2 or mat2.dim() != 2:
+            return NotImplemented
+        (rows, inner), (other, columns) = self.shape, mat2.shape
+        if inner != other or rows * inner * columns < least:
+            return NotImplemented
+        product = multiply(self, mat2, (rows, columns))
+        return product if product is NotImplemented or product.dtype is self.dtype else product.to(self.dtype)
+
+    def bmm(self: Any, mat2: Any) -> Any:
+        if self.dim() != 3 or mat2.dim() != 3:
+            return NotImplemented
+        (batch, rows, inner), (batches, other, columns) = self.shape, mat2.shape
+        if inner != other or batch != batches or rows * inner * columns < least:
+            return NotImplemented
+        product = multiply(self, mat2, (batch, rows, columns))
+        return product if product is NotImplemented or product.dtype is self.dtype else product.to(self.dtype)
+
+    def mv(self: Any, vec: Any) -> Any:
+        if self.dim() != 2 or vec.dim() != 1 or self.shape[1] != vec.shape[0] or self.numel() < least:
+            return NotImplemented
+        product = multiply(self, vec.unsqueeze(1), (self.shape[0], 1))
+        if product is NotImplemented:
+            return product
+        return (product if product.dtype is self.dtype else product.to(self.dtype)).squeeze(1)
+
+    def add(addend: Any, product: Any, beta: Any, alpha: Any) -> Any:
+        """`beta · addend + alpha · product`, in the product's memory and then in the addend's type."""
+        if alpha != 1:
+            product.mul_(alpha)
+        if beta != 0:
+            product.add_(addend, alpha=beta)
+        return product if product.dtype is addend.dtype else product.to(addend.dtype)
+
+    def fits(addend: Any, dtype: Any, shape: tuple[int, ...], beta: Any, alpha: Any) -> bool:
+        """Whether torch would take the addend and the factors for this product without a word."""
+        if addend.dtype is not dtype or addend.dim() > len(shape):
+            return False
+        if type(beta) not in (int, float) or type(alpha) not in (int, float):
+            return False
+        sizes = zip(reversed(addend.shape), reversed(shape), strict=False)
+        return all(size in (1, wanted) for size, wanted in sizes)
+
+    def addmm(self: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+        if mat1.dim() != 2 or mat2.dim() != 2:
+            return NotImplemented
+        (rows, inner), (other, columns) = mat1.shape, mat2.shape
+        shape = (rows, columns)
+        if inner != other or rows * inner * columns < least or not fits(self, mat1.dtype, shape, beta, alpha):
+            return NotImplemented
+        product = multiply(mat1, mat2, shape)
+        return product if product is NotImplemented else add(self, product, beta, alpha)
+
+    def baddbmm(self: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+        if batch1.dim() != 3 or batch2.dim() != 3:
+            return NotImplemented
+        (batch, rows, inner), (batches, other, columns) = batch1.shape, batch2.shape
+        shape = (batch, rows, columns)
+        if inner != other or batch != batches or rows * inner * columns < least:
+            return NotImplemented
+        if not fits(self, batch1.dtype, shape, beta, alpha):
+            return NotImplemented
+        product = multiply(batch1, batch2, shape)
+        return product if product is NotImplemented else add(self, product, beta, alpha)
+
+    def addbmm(self: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+        if batch1.dim() != 3 or batch2.dim() != 3 or batch1.shape[0] != batch2.shape[0]:
+            return NotImplemented
+        # The sum over the batch is one product with a longer inner dimension.
+        (batch, rows, inner), (_, other, columns) = batch1.shape, batch2.shape
+        if inner != other:
+            return NotImplemented
+        left = batch1.transpose(0, 1).reshape(rows, batch * inner)
+        return addmm(self, left, batch2.reshape(batch * inner, columns), beta=beta, alpha=alpha)
+
+    def addmv(self: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+        if mat.dim() != 2 or vec.dim() != 1 or mat.shape[1] != vec.shape[0] or mat.numel() < least:
+            return NotImplemented
+        if not fits(self, mat.dtype, (mat.shape[0],), beta, alpha):
+            return NotImplemented
+        product = multiply(mat, vec.unsqueeze(1), (mat.shape[0], 1))
+        return product if product is NotImplemented else add(self, product.squeeze(1), beta, alpha)
+
+    return {
+        "mm": mm, "bmm": bmm, "mv": mv, "addmm": addmm, "baddbmm": baddbmm, "addbmm": addbmm, "addmv": addmv
+    }  # fmt: skip
+
+
+def _functional(product: Product, original: Kernel) -> Kernel:
+    def kernel(*arguments: Any, **keywords: Any) -> Any:
+        result = product(*arguments, **keywords)
+        return original(*arguments, **keywords) if result is NotImplemented else result
+
+    return kernel
+
+
+def _out(product: Product, original: Kernel) -> Kernel:
+    def kernel(*arguments: Any, out: Any, **keywords: Any) -> Any:
+        result = product(*arguments, **keywords)
+        if result is NotImplemented:
+            return original(*arguments, out=out, **keywords)
+        if out.shape != result.shape or out.dtype is not result.dtype:
+            # It refuses or resizes `out`, with its own words.
+            original(*arguments, out=out, **keywords)
+        return out.copy_(result)
+
+    return kernel
+
+
+def _in_place(product: Product, original: Kernel) -> Kernel:
+    def kernel(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        result = product(self, *arguments, **keywords)
+        if result is NotImplemented or result.shape != self.shape:
+            return original(self, *arguments, **keywords)
+        return self.copy_(result)
+
+    return kernel

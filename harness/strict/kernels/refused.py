@@ -1,0 +1,81 @@
+"""Operators whose bits differ between processors and that nothing here makes portable: they raise under `x86-64-v3`.
+
+`operators.json` holds what a sweep over all of torch's operators found, on several processors (docs/numerics.md).
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.strict.kernels.library import Kernel, Registered
+
+SCHEMA = "harness.operators/1"
+TABLE = Path(__file__).with_name("operators.json")
+
+
+class NotPortableError(RuntimeError):
+    """An operator that strict `x86-64-v3` refuses, because its bits are not the same on every such processor."""
+
+    def __init__(self, operator: str, note: str) -> None:
+        reason = f" ({note})" if note else ""
+        super().__init__(
+            f"{operator} is refused under the profile x86-64-v3: its bits differ between processors{reason}.\n"
+            "  Compute it otherwise, or run with the profile native, whose results are tied to this kind of processor."
+        )
+
+
+def read_table(path: Path = TABLE) -> tuple[str, dict[str, dict[str, str]]]:
+    """The version of torch that was swept, and what is known of each operator by name; nothing where there is no table.
+
+    Raises:
+        ValueError: it is no table of this schema.
+    """
+    if not path.is_file():
+        return "", {}
+    table = json.loads(path.read_text(encoding="utf-8"))
+    if table.get("schema") != SCHEMA:
+        raise ValueError(f"{path.name}: the schema is {table.get('schema')!r}, not {SCHEMA!r}")
+    return str(table["torch"]), dict(table["operators"])
+
+
+def refuse_operators(registered: Registered, operators: dict[str, dict[str, str]]) -> list[str]:
+    """Make each operator that the table refuses raise, with all its overloads; their names, sorted.
+
+    Whole numbers have no rounding: for them torch's own kernels stay.
+    """
+    refused = {name: entry.get("note", "") for name, entry in operators.items() if entry["cpus"] == "refused"}
+    if not refused:
+        return []
+    for overload in registered.torch._C._dispatch_get_all_op_names():
+        operator = overload.partition(".")[0]
+        name = operator if operator in refused else operator.removesuffix("_")
+        if name not in refused:
+            continue
+        kernels = {
+            key: _refusing(name, refused[name], registered.original(overload, key))
+            for key in ("CPU", "AutogradCPU")
+            if registered.has(overload, key)
+        }
+        for key, kernel in kernels.items():
+            registered.replace(overload, kernel, key)
+    return sorted(refused)
+
+
+def _refusing(name: str, note: str, original: Kernel) -> Kernel:
+    def kernel(*arguments: Any, **keywords: Any) -> Any:
+        if any(
+            tensor.is_floating_point() or tensor.is_complex() for tensor in _tensors([*arguments, *keywords.values()])
+        ):
+            raise NotPortableError(name, note)
+        return original(*arguments, **keywords)
+
+    return kernel
+
+
+def _tensors(values: Iterable[Any]) -> Iterable[Any]:
+    for value in values:
+        if hasattr(value, "is_floating_point"):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)

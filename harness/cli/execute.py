@@ -32,6 +32,16 @@ def execute(
             "--require-clean", help="Refuse to run unless the project is exactly one commit (production runs)."
         ),
     ] = False,
+    audit: Annotated[
+        bool,
+        typer.Option(
+            "--audit", help="Say what the run touched beyond its inputs: files, clock, random bits, sockets, programs."
+        ),
+    ] = False,
+    randomize_addresses: Annotated[
+        bool,
+        typer.Option("--randomize-addresses", help="Other addresses in each run; strict runs have the same otherwise."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")] = False,
 ) -> int:
     """Run a program of yours strictly, on a copy of your project, and keep what it wrote with its digests.
@@ -56,6 +66,8 @@ def execute(
         time_limit=time_limit,
         memory=None if memory is None else memory << 20,
         require_clean=require_clean,
+        audit=audit,
+        randomize_addresses=randomize_addresses,
     )
     root = find_root(Path.cwd())
     store = open_store()

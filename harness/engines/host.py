@@ -36,6 +36,7 @@ _SAMPLE_SECONDS = 1.0  # adding up a large process's pages takes the kernel mill
 _GRACE_SECONDS = 5.0
 _TAIL_SECONDS = 2.0
 _READ = 1 << 16
+_UMASK = 0o022  # a container's
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 # A harness that is killed outright cannot end its run, so the kernel does (PR_SET_PDEATHSIG, man 2 prctl).
@@ -203,6 +204,7 @@ def _process(spec: RunSpec, interpreter: Path, scratch: Path) -> Iterator[subpro
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
+                umask=_UMASK,
             )
     except OSError as error:
         raise ToolError(f"Run {spec.run_id} cannot be started with {interpreter}: {error.strerror}") from error

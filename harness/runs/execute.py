@@ -24,17 +24,20 @@ from harness.record.layout import (
     SCRIPT_FOLDER,
     SCRIPT_OUTPUTS,
     SCRIPT_STDOUT,
+    TOUCHED,
     runs_folder,
 )
 from harness.record.results import RunFolder, remove_leftovers, writing
 from harness.record.snapshot import SCRIPT_FAMILY, Code, Surroundings, build_script_snapshot, timestamp
+from harness.record.touched import audit_lines
 from harness.record.verdicts import Verdict
 from harness.runs.collect import Collected, collect
-from harness.runs.environment import Ground, base_seed, make_ground, run_environment
+from harness.runs.environment import HOST, Ground, base_seed, make_ground, run_environment
 from harness.runs.git import project_files
 from harness.runs.inputs import folder_mount
 from harness.runs.publish import CellReport, Cohort, Identity, RunReport, publish
 from harness.runs.refusal import require_strict, unrecorded
+from harness.runs.touched import MARKER, collect_touched
 from harness.runs.uncommitted import Checkout, keep_checkout
 from harness.spec.digest import Digest, digest_from_hex
 from harness.spec.experiment import Reproducibility
@@ -50,6 +53,7 @@ _WORK = "work"
 _NEVER_COPIED = frozenset({".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".nox", ".tox"})
 _NO_DATA = "no data"
 _SIGPIPE = 141
+_MOMENT = 315_532_800  # 1980-01-01, before which zip archives know no time
 _KEPT = 16 << 20
 """How much of what a program prints is kept, in bytes."""
 
@@ -66,6 +70,7 @@ class ExecRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a user asked `harness exec` for. Nulls leave what the environment says; `memory` is in bytes.
 
     `require_clean` refuses a project that is not exactly one commit.
+    Strict runs have the same addresses each time unless `randomize_addresses`; `audit` tells all that a run touched.
     """
 
     argv: tuple[str, ...]
@@ -80,6 +85,8 @@ class ExecRequest(msgspec.Struct, frozen=True, kw_only=True):
     time_limit: float | None = None
     memory: int | None = None
     require_clean: bool = False
+    randomize_addresses: bool = False
+    audit: bool = False
 
 
 def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: Engine, progress: Progress) -> int:
@@ -108,6 +115,8 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
         data = () if request.data is None else (folder_mount(store, request.data, name="data"),)
         output = folder.path / _WORK
         before = _copy(store, project, output / _PROJECT)
+        if request.audit:
+            (output / MARKER).touch()
         spec = RunSpec(
             run_id=identity.run_id,
             image=ground.image,
@@ -119,6 +128,7 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
             output=str(output.absolute()),
             working_directory=_PROJECT,
             resources=ground.resources,
+            randomize_addresses=request.randomize_addresses or settings.mode is not Mode.STRICT,
             gpu=ground.variant == "cuda",
         )
         result, printed = _run(spec, engine)
@@ -127,11 +137,13 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
         _require_start(result, output)
         captured = read_document(output / _CAPTURE, Captured, ENVIRONMENT_SCHEMA)
         unsaid = unrecorded(output, captured)
+        touched = collect_touched(output, audited=request.audit, container=engine.name != HOST, project=_PROJECT)
+        folder.write(f"{SCRIPT_FOLDER}/{TOUCHED}", pretty_json(touched))
         left = collect(before, output / _PROJECT, folder.path / SCRIPT_FOLDER / SCRIPT_OUTPUTS)
         report = _record(
             request, settings, identity, ground, spec, project, kept, captured, result, printed, left, folder, engine
         )
-    for sentence in (*left.left, *unsaid):
+    for sentence in (*left.left, *unsaid, *(audit_lines(touched) if request.audit else ())):
         progress.note(sentence)
     for cell in report.cells:
         progress.note(f"{cell.verdict.value} {cell.fingerprint} {'; '.join(cell.reasons)}".rstrip())
@@ -186,7 +198,7 @@ def _holds_results(path: Path, results: Path) -> bool:
 
 
 def _copy(store: Store, project: Mount, target: Path) -> Mapping[str, Entry]:
-    """A writable copy of the project for the program to work in, and what was in it."""
+    """A writable copy of the project for the program to work in, and what was in it; all of it is of one moment."""
     with writing(target):
         shutil.copytree(checkout_tree(store, project.digest), target, symlinks=True)
         for parent, _, files in os.walk(target):
@@ -195,6 +207,8 @@ def _copy(store: Store, project: Mount, target: Path) -> Mapping[str, Entry]:
                 path = Path(parent, name)
                 if not path.is_symlink():
                     path.chmod(path.stat().st_mode | 0o200)
+                    os.utime(path, (_MOMENT, _MOMENT))
+            os.utime(parent, (_MOMENT, _MOMENT))
     return list_tree(target)
 
 

@@ -1,10 +1,13 @@
 """What an audited process touches beyond its declared inputs: files, clock, sockets, programs, variables.
 
-From the interpreter's own audit events (https://docs.python.org/3/library/audit_events.html), and from wrappers for what
-raises none: the clock, and reading variables. Native code raises no events: where the machine has strace and allows it,
-the launcher has that watch beside this (`harness.strict.launch`). A run is audited where its output folder holds a file
-`audit`, so that the program's variables are the same as in any other run. Standard library only.
+From the interpreter's own audit events (https://docs.python.org/3/library/audit_events.html), and from wrappers for
+what raises none: the clock, and reading variables. Native code raises no events: where the machine has strace and
+allows it, the launcher has that watch beside this (`harness.strict.launch`). A run is audited where its output folder
+holds a file `audit`, so that the program's variables are the same as in any other run. Standard library only.
 """
+
+# What pathlib asks would be noted too, and it is the program's own to change.
+# ruff: noqa: PTH100, PTH110, PTH116, PTH120
 
 import gc
 import hashlib
@@ -28,6 +31,7 @@ _BLOCK = 1 << 20
 _NO_FILES = ("/proc/", "/sys/", "/dev/")
 _CLOCKS = ("time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime")
 _NOW_UNLESS_GIVEN = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
+_MAPPINGS = ("os", "collections.abc", "_collections_abc")
 _DATES = {"datetime": ("now", "utcnow", "today"), "date": ("today",)}
 
 
@@ -233,21 +237,17 @@ def _watch_variables(recorder: Recorder) -> None:
     def read(self: Any, name: str) -> str:
         if self is os.environ and isinstance(name, str):
             frame: FrameType | None = sys._getframe(1)
-            while frame is not None and frame.f_globals.get("__name__") in (
-                "os",
-                "collections.abc",
-                "_collections_abc",
-            ):
+            while frame is not None and frame.f_globals.get("__name__") in _MAPPINGS:
                 frame = frame.f_back
             recorder.note("environment", printable(name), frame, library=False)
         return original(self, name)
 
-    kind.__getitem__ = read  # type: ignore[method-assign, assignment]
+    kind.__getitem__ = read  # type: ignore[method-assign]
 
 
 def _watch_clock(time: Any, recorder: Recorder) -> None:
     def noting(what: str, position: int | None) -> Any:
-        def before(frame: FrameType, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
+        def before(frame: FrameType, arguments: tuple[Any, ...], _: Mapping[str, Any]) -> None:
             if position is None or len(arguments) <= position or arguments[position] is None:
                 recorder.note("clock", what, frame)
 

@@ -45,8 +45,8 @@ def verify() -> None:
     """
     if flushed():
         raise IntegrityError(
-            f"numbers next to zero are flushed to zero (FTZ/DAZ): something switched this thread's arithmetic; the last "
-            f"library that Python loaded is {_state['last_loaded']}",
+            f"numbers next to zero are flushed to zero (FTZ/DAZ): something switched this thread's arithmetic; the "
+            f"last library that Python loaded is {_state['last_loaded']}",
             hint="Find what sets MXCSR or was linked with -ffast-math, and leave it out or build it without.",
         )
 

@@ -14,8 +14,6 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     del sys.path[0]  # `python -m` put the working folder there: a user's random.py is not this program's
 
 import ctypes
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -127,6 +125,9 @@ def _fix_addresses() -> None:
 
 def _traced(argv: list[str], output: str) -> list[str]:
     """The program under strace, which sees what native code touches; where that is not possible it is noted why."""
+    import shutil  # no other run needs them
+    import subprocess
+
     tracer = shutil.which("strace")
     missing = "" if tracer else "strace is not installed here"
     if tracer and subprocess.run([tracer, "-o", os.devnull, "true"], capture_output=True, check=False).returncode:

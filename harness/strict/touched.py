@@ -7,7 +7,8 @@ descriptor stays open, and what a process keeps in memory is bounded. Standard l
 once the program has begun, so that what the program finds imported stays the same.
 """
 
-# ruff: noqa: PTH - pathlib would slow every process down, and is the program's own to change
+# pathlib would slow every process down, and is the program's own to change.
+# ruff: noqa: PTH100, PTH109, PTH120
 
 import _codecs
 import os

@@ -10,6 +10,7 @@ from harness.cli.options import open_store
 from harness.runs.execute import ExecRequest, execute_program
 from harness.runs.opening import EngineName, open_engine
 from harness.runs.project import find_root
+from harness.runs.resume import Resume
 from harness.spec.run import Mode, Profile
 
 
@@ -32,6 +33,16 @@ def execute(
             "--require-clean", help="Refuse to run unless the project is exactly one commit (production runs)."
         ),
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the newest interrupted attempt of this very run, if there is one."),
+    ] = False,
+    resume_run: Annotated[
+        str | None, typer.Option(help="Go on with the interrupted attempt of the run of that name.")
+    ] = None,
+    resume_before: Annotated[
+        int | None, typer.Option(min=1, help="Go on from before this step: where a later checkpoint is damaged.")
+    ] = None,
     audit: Annotated[
         bool,
         typer.Option(
@@ -52,6 +63,8 @@ def execute(
       harness exec --data prices/ -- python train.py       reads os.environ["HARNESS_DATA"]
 
       harness exec --engine host -- python -m my_project.train
+
+      harness exec --resume -- python train.py             goes on where the same command was killed
     """
     request = ExecRequest(
         argv=tuple(program),
@@ -68,6 +81,7 @@ def execute(
         require_clean=require_clean,
         audit=audit,
         randomize_addresses=randomize_addresses,
+        resume=Resume.asked(resume=resume, run=resume_run, before=resume_before),
     )
     root = find_root(Path.cwd())
     store = open_store()

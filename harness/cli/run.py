@@ -15,6 +15,7 @@ from harness.errors import ExitCode, UsageError, worst
 from harness.runs.opening import EngineName, open_engine
 from harness.runs.project import find_root
 from harness.runs.request import RunRequest
+from harness.runs.resume import Resume
 from harness.runs.train import train
 from harness.spec.run import Mode, Profile
 
@@ -61,6 +62,16 @@ def run(
             "--require-clean", help="Refuse to run unless the checkout is exactly one commit (production runs)."
         ),
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the newest interrupted attempt of this very run, if there is one."),
+    ] = False,
+    resume_run: Annotated[
+        str | None, typer.Option(help="Go on with the interrupted attempt of the run of that name.")
+    ] = None,
+    resume_before: Annotated[
+        int | None, typer.Option(min=1, help="Go on from before this step: where a later checkpoint is damaged.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a run on stdout.")] = False,
 ) -> int:
     """Train an experiment in a digest-pinned image and compare its fingerprints with earlier runs.
@@ -73,6 +84,8 @@ def run(
       harness run --quick --symbols AAPL,JPM,XOM       a few seconds
 
       harness run --experiment-config mine.yaml --data-dir prices.parquet --seed 7
+
+      harness run --experiment-config mine.yaml --resume    goes on where the same command was killed
 
     Exit codes: 0 identical or unverified, 1 divergent, 2 trouble, 3 incomparable, 4 integrity failure.
     """
@@ -99,6 +112,7 @@ def run(
         randomize_addresses=aslr,
         hostname=hostname,
         require_clean=require_clean,
+        resume=Resume.asked(resume=resume, run=resume_run, before=resume_before),
     )
     root = find_root(Path.cwd())
     store = open_store()

@@ -32,7 +32,7 @@ _CHECKPOINT = re.compile(r"step-(\d{10,18})\.checkpoint")
 
 
 class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One attempt. `resumed_from` are the newest checkpoints that it began with, relative to the checkpoints' folder."""
+    """One attempt. `resumed_from` are the newest checkpoints that it began with, relative to their folder."""
 
     run_id: str
     run_name: str

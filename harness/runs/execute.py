@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -12,10 +13,12 @@ import msgspec
 
 from harness.engines.interface import Engine
 from harness.errors import ToolError, UsageError
+from harness.record.attempts import WORK, Attempts
 from harness.record.environment import SCHEMA as ENVIRONMENT_SCHEMA
 from harness.record.environment import Captured
 from harness.record.explain.cause import TIMES
-from harness.record.explain.explanation import STDOUT, summary
+from harness.record.explain.explanation import STDOUT
+from harness.record.explain.explanation import summary as conclusion
 from harness.record.hashing import digest_of, signature
 from harness.record.jsonfile import pretty_json, read_document
 from harness.record.layout import (
@@ -27,7 +30,7 @@ from harness.record.layout import (
     TOUCHED,
     runs_folder,
 )
-from harness.record.results import RunFolder, remove_leftovers, writing
+from harness.record.results import RunFolder, writing
 from harness.record.snapshot import SCRIPT_FAMILY, Code, Surroundings, build_script_snapshot, timestamp
 from harness.record.touched import audit_lines
 from harness.record.verdicts import Verdict
@@ -37,6 +40,7 @@ from harness.runs.git import project_files
 from harness.runs.inputs import folder_mount
 from harness.runs.publish import CellReport, Cohort, Identity, RunReport, publish
 from harness.runs.refusal import require_strict, unrecorded
+from harness.runs.resume import Resume, attempt_id, begin_attempt, end_attempt, half_made, run_identity
 from harness.runs.touched import MARKER, collect_touched
 from harness.runs.uncommitted import Checkout, keep_checkout
 from harness.spec.digest import Digest, digest_from_hex
@@ -49,7 +53,6 @@ from harness.store.trees import Entry, checkout_tree, list_tree, put_tree
 
 _CAPTURE = "environment.json"
 _PROJECT = "project"
-_WORK = "work"
 _NEVER_COPIED = frozenset({".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".nox", ".tox"})
 _NO_DATA = "no data"
 _SIGPIPE = 141
@@ -69,7 +72,7 @@ class Printed(msgspec.Struct, frozen=True, kw_only=True):
 class ExecRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a user asked `harness exec` for. Nulls leave what the environment says; `memory` is in bytes.
 
-    `require_clean` refuses a project that is not exactly one commit.
+    `require_clean` refuses a project that is not exactly one commit. `resume` goes on with an interrupted attempt.
     Strict runs have the same addresses each time unless `randomize_addresses`; `audit` tells all that a run touched.
     """
 
@@ -85,6 +88,7 @@ class ExecRequest(msgspec.Struct, frozen=True, kw_only=True):
     time_limit: float | None = None
     memory: int | None = None
     require_clean: bool = False
+    resume: Resume | None = None
     randomize_addresses: bool = False
     audit: bool = False
 
@@ -99,8 +103,7 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
     """
     settings = _settings(request)
     identity = Identity.new("exec", request.run_name, request.results)
-    remove_leftovers(identity.results)
-    with RunFolder.create(identity.results, identity.run_name) as folder:
+    with half_made(identity, progress) as folder:
         kept = keep_checkout(request.project, folder, identity.results, progress, clean=request.require_clean)
         project = _project_mount(request, store)
         ground = make_ground(
@@ -113,7 +116,7 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
             time_limit=request.time_limit,
         )
         data = () if request.data is None else (folder_mount(store, request.data, name="data"),)
-        output = folder.path / _WORK
+        output = folder.path / WORK
         before = _copy(store, project, output / _PROJECT)
         if request.audit:
             (output / MARKER).touch()
@@ -131,6 +134,16 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
             randomize_addresses=request.randomize_addresses or settings.mode is not Mode.STRICT,
             gpu=ground.variant == "cuda",
         )
+        attempts = begin_attempt(
+            folder,
+            identity,
+            what=f"exec {shlex.join(request.argv)}",
+            text=run_identity(
+                spec, ground, request.profile, {"program": shlex.join(request.argv), "project": project.digest}
+            ),
+            resume=request.resume,
+            progress=progress,
+        )
         result, printed = _run(spec, engine)
         _say_how_it_ended(result, request, progress)
         require_strict(output)
@@ -140,9 +153,11 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
         touched = collect_touched(output, audited=request.audit, container=engine.name != HOST, project=_PROJECT)
         folder.write(f"{SCRIPT_FOLDER}/{TOUCHED}", pretty_json(touched))
         left = collect(before, output / _PROJECT, folder.path / SCRIPT_FOLDER / SCRIPT_OUTPUTS)
+        end_attempt(folder, attempts, progress, failed=result.exit_code != 0)
         report = _record(
-            request, settings, identity, ground, spec, project, kept, captured, result, printed, left, folder, engine
-        )
+            request, settings, identity, attempts, ground, spec, project, kept, captured, result, printed, left,
+            folder, engine,
+        )  # fmt: skip
     for sentence in (*left.left, *unsaid, *(audit_lines(touched) if request.audit else ())):
         progress.note(sentence)
     for cell in report.cells:
@@ -265,13 +280,14 @@ def _say_causes(cell: CellReport, progress: Progress) -> None:
     for cause in cell.causes:
         progress.note(f"  {cause}")
     if cell.causes:
-        progress.note(f"  {summary(cell.causes)}")
+        progress.note(f"  {conclusion(cell.causes)}")
 
 
 def _record(
     request: ExecRequest,
     settings: Reproducibility,
     identity: Identity,
+    attempts: Attempts,
     ground: Ground,
     spec: RunSpec,
     project: Mount,
@@ -293,6 +309,7 @@ def _record(
         code=Code(commit=git.commit, dirty=git.dirty, digest=project.digest, diff=kept.diff),
         host={**engine.describe(), "cores": len(ground.resources.cpus)},
     )
+    facts = msgspec.structs.replace(facts, attempt_id=attempt_id(attempts))
     data = next((mount.digest for mount in spec.mounts if mount.name == "data"), digest_of(_NO_DATA.encode()))
     snapshot = build_script_snapshot(
         request.argv,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.runs.resume import Resume
 from harness.spec.run import Mode, Profile
 
 
@@ -36,3 +37,4 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     hostname: str = "harness"
     require_clean: bool = False
     variables: bool = True
+    resume: Resume | None = None

@@ -4,13 +4,17 @@ import os
 import shutil
 from pathlib import Path
 
+import msgspec
+
 from harness.engines.interface import Engine
 from harness.errors import ExitCode, HarnessError, IntegrityError, ToolError
+from harness.record.attempts import WORK, Attempts
 from harness.record.environment import SCHEMA as ENVIRONMENT_SCHEMA
 from harness.record.environment import Captured
+from harness.record.hashing import signature
 from harness.record.jsonfile import read_document
 from harness.record.manifest import check_files
-from harness.record.results import RunFolder, remove_leftovers
+from harness.record.results import RunFolder, writing
 from harness.record.snapshot import Code, Surroundings, build_snapshot
 from harness.runs.environment import Ground, base_seed, code_digest, make_ground, run_environment
 from harness.runs.events import TrainerEvents
@@ -19,6 +23,7 @@ from harness.runs.log import RunLog
 from harness.runs.publish import Cohort, Identity, RunReport, publish
 from harness.runs.refusal import require_strict
 from harness.runs.request import RunRequest
+from harness.runs.resume import attempt_id, begin_attempt, end_attempt, half_made, run_identity
 from harness.runs.uncommitted import keep_checkout
 from harness.spec.experiment import Experiment
 from harness.spec.resolution import find_experiment, load_experiment, resolve_experiment
@@ -26,8 +31,6 @@ from harness.spec.run import Mount, RunResult, RunSpec
 from harness.spec.task import OUTPUT_SCHEMA, TrainingOutput, TrainingTask
 from harness.store.progress import Progress
 from harness.store.store import Store
-
-_WORK = "work"
 
 
 def train(
@@ -44,12 +47,12 @@ def train(
     `environment_root` is where the image's spec and locks lie if not under `root`: those of another time, say.
 
     Raises:
-        HarnessError: with the exit code that the command answers; nothing is left under the results folder.
+        HarnessError: with the exit code that the command answers; nothing is left under the results folder but
+            checkpoints, where the experiment asks for them.
     """
     experiment = _experiment(request)
     identity = Identity.new(experiment.name, request.run_name, request.results)
-    remove_leftovers(identity.results)
-    with RunFolder.create(identity.results, identity.run_name) as folder:
+    with half_made(identity, progress) as folder:
         checkout = keep_checkout(root, folder, identity.results, progress, clean=request.require_clean)
         data, panel = panel_mount(store, experiment.data, root=root, progress=progress)
         ground = make_ground(
@@ -61,11 +64,22 @@ def train(
             memory=request.memory,
             time_limit=request.time_limit,
         )
-        spec = _run_spec(request, experiment, identity, ground, data, panel, folder.path / _WORK, store, progress)
+        spec = _run_spec(request, experiment, identity, ground, data, panel, folder.path / WORK, store, progress)
         git = checkout.git
         code = Code(commit=git.commit, dirty=git.dirty, digest=code_digest(spec.mounts), diff=checkout.diff)
+        with writing(folder.path):
+            Path(spec.output).mkdir()
+        attempts = begin_attempt(
+            folder,
+            identity,
+            what=f"run {experiment.name}",
+            text=run_identity(spec, ground, request.profile, {"experiment": signature(experiment), "panel": panel}),
+            resume=request.resume,
+            progress=progress,
+        )
         output = _run(spec, engine, folder, code, base_seed(experiment.reproducibility), progress)
-        return _record(request, experiment, identity, ground, spec, code, output, folder, engine)
+        end_attempt(folder, attempts, progress)
+        return _record(request, experiment, identity, attempts, ground, spec, code, output, folder, engine)
 
 
 def _experiment(request: RunRequest) -> Experiment:
@@ -132,7 +146,6 @@ def _run_spec(
 def _run(spec: RunSpec, engine: Engine, folder: RunFolder, code: Code, seed: int, progress: Progress) -> TrainingOutput:
     """Run the trainer and take what it gives back, once its files are what it says they are."""
     output = Path(spec.output)
-    output.mkdir()
     facts = {
         "run_id": spec.run_id,
         "commit": code.commit,
@@ -195,6 +208,7 @@ def _record(
     request: RunRequest,
     experiment: Experiment,
     identity: Identity,
+    attempts: Attempts,
     ground: Ground,
     spec: RunSpec,
     code: Code,
@@ -212,6 +226,7 @@ def _record(
         code=code,
         host={**engine.describe(), "cores": len(ground.resources.cpus)},
     )
+    facts = msgspec.structs.replace(facts, attempt_id=attempt_id(attempts))
     (work / "targets").rename(folder.path / "targets")
     (work / "environment.json").rename(folder.path / "environment.json")
     shutil.rmtree(work)

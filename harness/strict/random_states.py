@@ -28,7 +28,10 @@ def capture_random_states(generators: Mapping[str, Any] | None = None) -> dict[s
     Raises:
         UsageError: a generator is of another kind.
     """
-    states: dict[str, Any] = {"random": random.getstate(), "entropy": _entropy_positions()}
+    states: dict[str, Any] = {
+        "random": random.getstate(),
+        "entropy": {name: entropy.state for name, entropy in _entropies().items()},
+    }
     for name, (capture, _) in _LIBRARIES.items():
         if name in sys.modules:
             states[name] = capture(sys.modules[name])
@@ -60,22 +63,19 @@ def _entropies() -> dict[str, Any]:
     found = {"random": getattr(random.Random.seed, "entropy", None)}
     bit_generator = sys.modules.get(f"{_NUMPY}.bit_generator")
     found[_NUMPY] = getattr(getattr(bit_generator, "randbits", None), "__self__", None)
-    return {name: entropy for name, entropy in found.items() if hasattr(entropy, "position")}
+    # By attribute, not by class: a user's program has imported another copy of that module than the hook has.
+    return {name: entropy for name, entropy in found.items() if hasattr(entropy, "state")}
 
 
-def _entropy_positions() -> dict[str, int]:
-    return {name: entropy.position for name, entropy in _entropies().items()}
-
-
-def _restore_entropy(positions: Mapping[str, int]) -> None:
+def _restore_entropy(states: Mapping[str, Any]) -> None:
     entropies = _entropies()
-    if missing := sorted(set(positions) - set(entropies)):
+    if missing := sorted(set(states) - set(entropies)):
         raise UsageError(
             f"Unseeded generators of {', '.join(missing)} had a seed then, and have none in this process",
             hint="Resume in the mode that the checkpoint was written in: a strict run.",
         )
-    for name, position in positions.items():
-        entropies[name].position = position
+    for name, state in states.items():
+        entropies[name].state = state
 
 
 def _capture_numpy(module: Any) -> Any:

@@ -113,11 +113,23 @@ class Threading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     threads_per_fit: Positive = 1
 
 
+class CheckpointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an interrupted run can go on from: every fit that has ended, and fits under way after each `every` rounds.
+
+    A network's rounds are its epochs; null `every` keeps ended fits alone. The newest `keep` of a fit are kept. A
+    boosting library is trained in segments of `every` rounds, which changes its bits: it is in the comparison group.
+    """
+
+    every: Positive | None = None
+    keep: Annotated[int, msgspec.Meta(ge=2)] = 2
+
+
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One experiment.
 
     `families` maps a model family to its hyperparameters; a name of one's own says there `library: lightgbm`, or
     `plugin: "module:factory"`.
+    `checkpoints`, where given, lets `harness run --resume` go on with an interrupted run.
     `symbol_specific` names the symbols that are also trained alone; `quick` holds overrides for `--quick`, key by key.
     """
 
@@ -132,4 +144,5 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     reproducibility: Reproducibility = Reproducibility()
     multi_target: MultiTarget = MultiTarget()
     threading: Threading = Threading()
+    checkpoints: CheckpointSettings | None = None
     quick: dict[str, Any] = {}

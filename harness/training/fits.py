@@ -19,6 +19,7 @@ from harness.strict.models.rows import Timeline
 from harness.strict.seeds import seed_all
 from harness.training.arrays import save_array
 from harness.training.cohorts import DATES_FILE, FEATURES_FILE, TARGET_FILE, Span
+from harness.training.finished import FitCheckpoints, keep_finished, take_finished
 from harness.training.panel import Values
 
 
@@ -26,7 +27,7 @@ class FitTask(msgspec.Struct, frozen=True, kw_only=True):
     """What to fit. `rows` is the folder with a cohort's rows; `predictions` the file to write, `model` the stem.
 
     `threads` is null where the library chooses (`best_effort`). `gap` is how many dates lie between rows that are
-    trained on and rows that judge them.
+    trained on and rows that judge them. `checkpoints` is null where an interrupted run cannot be resumed.
     """
 
     rows: str
@@ -43,6 +44,7 @@ class FitTask(msgspec.Struct, frozen=True, kw_only=True):
     predictions: str
     model_folder: str
     model_name: str
+    checkpoints: FitCheckpoints | None = None
 
 
 class FitResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,13 +60,31 @@ class FitResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_fit(task: FitTask) -> FitResult:
-    """Train, predict the test rows, and write predictions and model.
+    """Train, predict the test rows, and write predictions and model; nothing is made again that was finished before.
 
     Raises:
         UsageError: the rows or the hyperparameters cannot be used.
         ToolError: the predictions are not numbers, one for each row.
         PrerequisiteError: the disk is full.
+        IntegrityError: a checkpoint is damaged.
     """
+    if task.checkpoints is None:
+        return _fit(task)
+    earlier = take_finished(task.checkpoints, _decoded, Path(task.predictions), Path(task.model_folder))
+    if isinstance(earlier, FitResult):
+        return earlier
+    result = _fit(task)
+    model = Path(task.model_folder, result.model_file)
+    keep_finished(task.checkpoints, result, Path(task.predictions), model)
+    return result
+
+
+def _decoded(data: bytes) -> tuple[FitResult, str]:
+    result = msgspec.json.decode(data, type=FitResult)
+    return result, result.model_file
+
+
+def _fit(task: FitTask) -> FitResult:
     begin = time.perf_counter()
     make_plugins_importable()
     seed_all(task.seed)
@@ -78,6 +98,8 @@ def run_fit(task: FitTask) -> FitResult:
         threads=task.threads,
         strict=task.strict,
         gpu_trees=task.gpu_trees,
+        checkpoints=None if task.checkpoints is None else task.checkpoints.steps,
+        checkpoint_every=None if task.checkpoints is None else task.checkpoints.every,
         timeline=Timeline(np.load(Path(task.rows, DATES_FILE), mmap_mode="r")[slice(*task.train)], task.gap),
     )
     estimator.fit(np.asarray(features[slice(*task.train)]), np.asarray(target[slice(*task.train)]))

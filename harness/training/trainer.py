@@ -1,6 +1,7 @@
 """A whole training run: panel, features, cohorts, fits, outputs."""
 
 import math
+import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -15,15 +16,18 @@ from harness.record.files import write_atomically
 from harness.record.jsonfile import pretty_json
 from harness.spec.columns import Feature, Target, parse_features, parse_targets
 from harness.spec.digest import Digest
+from harness.spec.experiment import Experiment
 from harness.spec.run import Mode
 from harness.spec.task import CohortResult, TrainingOutput, TrainingTask
 from harness.strict.bootstrap import is_strict_mode
 from harness.strict.seeds import resolve_seed
+from harness.strict.training_state import FOLDER_VARIABLE, run_identity
 from harness.training.cohorts import Cohort, Inputs, Place, places_of, prepare
 from harness.training.environment import FamiliesTask, Findings, check_families, examine
 from harness.training.events import Events
 from harness.training.families import Family, libraries_of, resolve_families
 from harness.training.features import build_features, feature_signature
+from harness.training.finished import FitCheckpoints
 from harness.training.fits import FitResult, FitTask, run_fit
 from harness.training.outputs import Cell, model_folder, write_cohort
 from harness.training.panel import check_panel, dataset_signature, load_panel
@@ -35,7 +39,10 @@ _OWN_MODULES = ("harness.training.fits", "harness.training.environment")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """An experiment's names, resolved. `threads` is null where libraries choose; `workers` fits run at once."""
+    """An experiment's names, resolved. `threads` is null where libraries choose; `workers` fits run at once.
+
+    `checkpoints` are those of all fits together, null where none are made.
+    """
 
     task: TrainingTask
     families: tuple[Family, ...]
@@ -44,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     places: tuple[Place, ...]
     threads: int | None
     workers: int
+    checkpoints: FitCheckpoints | None
 
     @property
     def strict(self) -> bool:
@@ -81,12 +89,15 @@ def make_plan(task: TrainingTask) -> Plan:
     targets = parse_targets(experiment.targets)
     return Plan(
         task=task,
-        families=resolve_families(experiment.families),
+        families=resolve_families(
+            experiment.families, None if experiment.checkpoints is None else experiment.checkpoints.every
+        ),
         targets=targets,
         features=parse_features(experiment.features),
         places=places_of(experiment, targets),
         threads=threads,
         workers=workers,
+        checkpoints=_checkpoints(experiment),
     )
 
 
@@ -132,6 +143,23 @@ def _concurrency(task: TrainingTask) -> tuple[int | None, int]:
             hint="Set one thread per fit, or reproducibility.strict.force_single_thread to false.",
         )
     return threading.threads_per_fit, max(1, min(wanted, cores() // threading.threads_per_fit))
+
+
+def _checkpoints(experiment: Experiment) -> FitCheckpoints | None:
+    """Where the checkpoints of all fits are.
+
+    Raises:
+        UsageError: the experiment wants checkpoints, and the variable that says where is not set.
+        PrerequisiteError: what must be equal to resume the run cannot be read there.
+    """
+    settings = experiment.checkpoints
+    if settings is None:
+        return None
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        raise UsageError(f"{FOLDER_VARIABLE} is not set, and the experiment has checkpoints", hint="Use `harness run`.")
+    identity = run_identity(Path(folder))
+    return FitCheckpoints(folder=folder, identity=identity, every=settings.every, keep=settings.keep)
 
 
 def _check_families(plan: Plan, pool: Pool, events: Events) -> dict[str, tuple[str, ...]]:
@@ -202,8 +230,17 @@ def _fit(plan: Plan, cohort: Cohort, family: Family, fold: int, output: Path) ->
         predictions=str(cohort.scratch / f"{family.name}-{fold}.npy"),
         model_folder=str(folder),
         model_name=f"fold{cohort.folds[fold].index}",
+        checkpoints=_own_checkpoints(plan, cohort, family, fold),
     )
     return Fit(cohort, family, fold, task)
+
+
+def _own_checkpoints(plan: Plan, cohort: Cohort, family: Family, fold: int) -> FitCheckpoints | None:
+    """Those of one fit."""
+    if plan.checkpoints is None:
+        return None
+    place = Path(plan.checkpoints.folder, "fits", cohort.cohort_id, family.name, f"fold{cohort.folds[fold].index}")
+    return msgspec.structs.replace(plan.checkpoints, folder=str(place))
 
 
 def _run(plan: Plan, fits: Sequence[Fit], pool: Pool, output: Path, events: Events) -> tuple[Findings, list[FitResult]]:

@@ -48,7 +48,7 @@ def variables():
     return _variables
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start():
     """`start(argv, environment, folder)`: run this interpreter to its end."""
     return _start

@@ -16,13 +16,15 @@ from benchmarks.figures import Result
 from benchmarks.image import image_figures
 from benchmarks.overhead import overhead_figures
 from benchmarks.release import release_figures
+from benchmarks.scripts import script_figures
 from benchmarks.table import table
 from benchmarks.training import memory_figures, training_figures
 from harness.errors import HarnessError
 from harness.record.files import write_atomically
 from harness.record.jsonfile import pretty_json
+from harness.runs.opening import EngineName
 
-NAMES = ("image", "training", "overhead", "memory", "release")
+NAMES = ("image", "training", "overhead", "memory", "release", "scripts")
 _DEFAULT = ("image", "overhead", "training", "release")  # training measures memory on the way
 
 
@@ -38,6 +40,8 @@ def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help=f"Of {', '.join(NAMES)}.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Rounds; every round measures each alternative once.")] = 5,
     quick: Annotated[bool, typer.Option("--quick", help="The quick experiment in place of the default one.")] = False,
+    engine: Annotated[EngineName, typer.Option(help="For scripts: where they run strictly.")] = EngineName.DOCKER,
+    markdown: Annotated[Path | None, typer.Option(help="For scripts: write their table there too.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the results there too.")] = None,
 ) -> None:
     """Measure, and print a table. A missed target is shown as missed and is no failure: the exit code is 0."""
@@ -54,7 +58,10 @@ def main(
     try:
         for name in names or _DEFAULT:
             note(f"== {name}")
-            results += _measure(name, runs, note=note, quick=quick)
+            if name == "scripts":
+                results += script_figures(note, engine=engine.value, markdown=markdown)
+            else:
+                results += _measure(name, runs, note=note, quick=quick)
     except HarnessError as error:
         progress.print(f"benchmarks: {error}", style="red", highlight=False)
         raise typer.Exit(int(error.exit_code)) from error

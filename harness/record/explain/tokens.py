@@ -170,6 +170,7 @@ def _number(index: int, old: Sequence[Token], new: Sequence[Token], where: str, 
             return Finding(where, Kind.DURATION, *texts, "a rate per second")
         if _fit_in(before, after, facts, _UNITS.get(_unit(old, index), 1.0)):
             return Finding(where, Kind.DURATION, *texts)
+        label = ""
     finding = number_finding(before, after, where, facts, label=label)
     return finding._replace(before=texts[0], after=texts[1])
 

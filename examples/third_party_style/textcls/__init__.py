@@ -1,0 +1,1 @@
+"""A text classifier as a package: `python -m textcls`."""

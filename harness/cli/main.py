@@ -16,17 +16,22 @@ from harness.errors import ExitCode, HarnessError
 _INTERRUPTED = 130
 
 
-class _Commands(typer.core.TyperGroup):
-    """The commands. What ends one from outside passes through typer, which would turn it into an answer of its own."""
+class Ending:
+    """What ends a command from outside passes through typer, which would turn it into an answer of its own."""
 
     def invoke(self, context: Any) -> Any:
+        """Run the command; Ctrl-C is 130, and a reader that went away is trouble."""
         try:
-            return super().invoke(context)
+            return super().invoke(context)  # type: ignore[misc]
         except KeyboardInterrupt:
             raise SystemExit(_INTERRUPTED) from None
         except BrokenPipeError:  # whoever read our stdout is gone: nothing more can be said there
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(ExitCode.USAGE) from None
+
+
+class _Commands(Ending, typer.core.TyperGroup):
+    """The commands."""
 
 
 app = typer.Typer(
@@ -60,31 +65,42 @@ _debug = False
 
 @app.callback()
 def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    show_tracebacks(debug)
+
+
+def show_tracebacks(wanted: bool) -> None:
+    """Whether errors come with their tracebacks."""
     global _debug
-    _debug = debug
+    _debug = wanted
 
 
 def main() -> NoReturn:
-    """Run the command and exit: every error is one sentence on stderr and design's exit code."""
+    """Run the command `harness` and exit."""
+    run_app(app, "harness")
+
+
+def run_app(command: typer.Typer, name: str) -> NoReturn:
+    """Run a command and exit: every error is one sentence on stderr and design's exit code."""
     with terminable():
         try:
-            code = _run()
+            code = _run(command, name)
         except SystemExit as stop:
             if isinstance(stop.code, int) and stop.code > 128:
-                stderr.print("harness: interrupted", markup=False)
+                stderr.print(f"{name}: interrupted", markup=False)
             raise
     sys.exit(code)
 
 
-def _run() -> int:
+def _run(command: typer.Typer, name: str) -> int:
     try:
-        return app(prog_name="harness", standalone_mode=False) or ExitCode.OK
+        return command(prog_name=name, standalone_mode=False) or ExitCode.OK
     except HarnessError as error:
         _say(error.message, error.hint)
         return error.exit_code
     except typer.TyperException as error:
         if error.format_message():  # empty where help was asked for by saying nothing
-            _say(error.format_message(), "Try `harness --help`, or `harness COMMAND --help`.")
+            others = ", or `harness COMMAND --help`" if command is app else ""
+            _say(error.format_message(), f"Try `{name} --help`{others}.")
         return ExitCode.USAGE
     except (KeyboardInterrupt, typer.Abort):
         raise SystemExit(_INTERRUPTED) from None

@@ -6,6 +6,7 @@ from harness.cli.console import stderr, stdout
 from harness.record.compare import RunComparison
 from harness.record.explain.explanation import summary
 from harness.record.verdicts import Verdict
+from harness.runs.ensemble import EnsembleReport
 from harness.runs.publish import RunReport
 from harness.spec.digest import Digest, hexadecimal
 
@@ -45,6 +46,31 @@ def run_report(report: RunReport) -> None:
         stdout.print(line, markup=False, highlight=False)
     for note in report.notes:
         stderr.print(note, markup=False, highlight=False, style="yellow")
+
+
+def ensemble_report(report: EnsembleReport) -> None:
+    """Print an ensemble: each member's metric by cell, their mean and spread, and the average's own."""
+    stdout.out(f"fingerprint ensemble {report.fingerprint}", highlight=False)
+    table = Table(title=f"{report.experiment}, ensemble {report.name}", title_justify="left")
+    for column in ("Target", "View", "Symbol", "Family", "Metric"):
+        table.add_column(column, overflow="fold")
+    for column in (*(f"Seed {seed}" for seed in report.seeds), "Mean", "Std dev", "Ensemble", "Fingerprint"):
+        table.add_column(column, justify="right", overflow="fold")
+    for cell in report.cells:
+        numbers = [cell.metric[str(seed)] for seed in report.seeds] + [cell.mean, cell.deviation, cell.ensemble]
+        table.add_row(
+            cell.target,
+            cell.view.lower().replace("_", " "),
+            cell.symbol or "all",
+            cell.family,
+            cell.metric_name or "-",
+            *("-" if number is None else f"{number:.4f}" for number in numbers),
+            short(cell.fingerprint),
+        )
+    stdout.print(table)
+    runs = ", ".join(f"{run} (seed {seed})" for seed, run in report.runs.items())
+    for line in (f"Mode     {report.mode.value}", f"Members  {runs}", f"Results  {report.folder}"):
+        stdout.print(line, markup=False, highlight=False)
 
 
 def comparison_table(comparison: RunComparison) -> None:

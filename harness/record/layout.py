@@ -15,6 +15,7 @@ METRICS = "metrics.json"
 METADATA = "metadata.json"
 DIFF_PREV = "diff_prev.json"
 HISTORY = "history.jsonl"
+ENSEMBLES = "ensembles"
 PREDICTIONS = "predictions"
 SCRIPT_FOLDER = "exec"
 """Where `harness exec` keeps what it records, in the place of `targets/`."""
@@ -27,6 +28,15 @@ EXPLANATION = "explanation.json"
 def runs_folder(results: Path) -> Path:
     """Where the complete runs of a results folder lie, one folder a run."""
     return results / "runs"
+
+
+def ensemble_folder(results: Path, name: str) -> Path:
+    """Where an ensemble of that name lies: `RESULTS/ensembles/<name>`.
+
+    Raises:
+        UsageError: the name is not safe as a part of a path.
+    """
+    return results / ENSEMBLES / check_name(name, "ensemble name")
 
 
 def run_folder(results: Path, run_name: str) -> Path:

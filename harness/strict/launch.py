@@ -33,7 +33,7 @@ _TRACE_OPTIONS = (
 )  # fmt: skip
 _CODE = Path(__file__).resolve().parents[2]
 _SITE = Path(__file__).resolve().parent / "site"
-_OWN_PROGRAMS = ("harness.training", "harness.strict.survey", "harness.strict.warm")
+_OWN_PROGRAMS = ("harness.training", "harness.training.ensemble", "harness.strict.survey", "harness.strict.warm")
 
 
 def main(arguments: Sequence[str]) -> NoReturn:

@@ -17,6 +17,7 @@ _TOGETHER = (
     ("integration/experiment/test_baseline.py", "integration/test_survey.py"),  # the kept survey of one image
     ("integration/experiment/test_drift.py",),
     ("integration/test_docker_engine.py",),
+    ("integration/test_leaks.py",),
     ("locking/test_lock.py",),
     ("strict/test_estimators.py",),
     ("strict/test_probe.py",),

@@ -10,6 +10,8 @@ import msgspec
 from harness.errors import ExitCode
 from harness.record.files import write_atomically
 from harness.record.jsonfile import pretty_json
+from harness.record.touched import SCHEMA as TOUCHED_SCHEMA
+from harness.record.touched import Touched
 from harness.release.baseline import SCHEMA as BASELINE_SCHEMA
 from harness.release.baseline import Baseline
 from harness.release.matrix import SCHEMA as MATRIX_SCHEMA
@@ -22,6 +24,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DOCUMENTS: dict[str, tuple[type[msgspec.Struct], str, str]] = {
     "baseline.json": (Baseline, BASELINE_SCHEMA, "A baseline: what an environment was at a release"),
     "drift.json": (DriftReport, DRIFT_SCHEMA, "What a drift check says"),
+    "touched.json": (Touched, TOUCHED_SCHEMA, "What a script asked the system for"),
     "matrix.json": (Matrix, MATRIX_SCHEMA, "One experiment in every environment: what each and each pair answered"),
 }
 

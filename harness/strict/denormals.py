@@ -28,8 +28,9 @@ def watch() -> None:
     original = ExtensionFileLoader.create_module
 
     def create_module(self: Any, spec: Any) -> ModuleType:
+        before = flushed()
         module = original(self, spec)
-        _check(str(spec.origin))
+        _check(str(spec.origin), before=before)
         return module
 
     ExtensionFileLoader.create_module = create_module  # type: ignore[method-assign]
@@ -51,8 +52,9 @@ def verify() -> None:
         )
 
 
-def _check(library: str) -> None:
-    if _state["undoing"]:  # the C library, which is loaded to undo it
+def _check(library: str, *, before: bool) -> None:
+    """Put the switch back if `library` turned it; what was on `before` it was loaded stays for `verify` to find."""
+    if _state["undoing"] or before:  # the C library, which is loaded to undo it
         return
     _state["last_loaded"] = library
     if flushed() and _switch_back(library):
@@ -77,8 +79,9 @@ def _watch_ctypes(module: Any) -> None:
     original = module._dlopen
 
     def dlopen(name: Any, *arguments: Any) -> Any:
+        before = flushed()
         handle = original(name, *arguments)
-        _check(str(name))
+        _check(str(name), before=before)
         return handle
 
     module._dlopen = dlopen

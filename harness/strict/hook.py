@@ -247,9 +247,9 @@ def _record(pid: int, *, strict: bool) -> None:
 
 
 def _verify_at_the_end() -> None:
+    denormals.verify()
     verify = importlib.import_module("harness.strict.verify")
     verify.verify_settings(_VERIFIED, _ENVIRON)
-    denormals.verify()
     if "torch" in sys.modules:
         verify.verify_torch_switches(sys.modules["torch"])
 

@@ -3,15 +3,17 @@
 `site/sitecustomize.py` calls `install`. What it does:
 
 - strict, any program: bootstrap; the settings of numeric libraries are verified as each is imported, and once more when
-  a user's program ends; joblib's and torch's threads are as many as those of one reduction; torch gets the kernels of
-  the profile (`kernels`); a Python process that it starts must be strict too (`children`).
+  a user's program ends; joblib's and torch's threads are as many as those of one reduction; LightGBM,
+  XGBoost and scikit-learn are kept from depending on threads (`libraries`); torch gets the kernels of the profile
+  (`kernels`); a Python process that it starts must be strict too (`children`).
 - strict, a user's program: Python, NumPy and torch are seeded as they are imported, generators that were given no seed
   take theirs from the base seed, and torch refuses operations that don't repeat. Folders are listed in the order of
   names (`listings`), and what it asks the system for is noted (`touched`, `audit`).
 - best_effort, a user's program: the seeds, and the notes of what it asks the system for.
 - a process that `multiprocessing` (or joblib) starts gets a seed of its own from the base seed and its place among its
   parent's processes, with every start method: the first draws the same in every run, and not what the second draws.
-  Which task a pool hands to which worker is up to the system's scheduler: draw seeds for tasks, not for workers.
+  Which task a pool hands to which worker is up to the system's scheduler, so in strict a `multiprocessing.Pool` seeds
+  its tasks too. An executor's and joblib's are not: draw seeds for tasks there, not for workers.
 - a process started in any other way is seeded as the main one is; one made by `os.fork` goes on from its parent's
   state.
 
@@ -43,6 +45,7 @@ LOADED = "loaded-"
 """What the name of the file begins with that notes in the output folder that some process loaded a library."""
 
 _VERIFIED = ("numpy", "scipy", "torch", "lightgbm", "xgboost")
+_THREAD_DEPENDENT = ("lightgbm.basic", "xgboost.core", "sklearn.ensemble._forest", "sklearn.cluster._kmeans")
 _ENVIRON = dict(os.environ)
 _MODULUS = 2**31 - 1
 _CODE = str(PurePath(__file__).parents[2])
@@ -83,6 +86,8 @@ def _make_strict() -> None:
     for name in _VERIFIED:
         when_imported(name, _verify)
     when_imported("joblib._parallel_backends", _limit_joblib)
+    for name in _THREAD_DEPENDENT:
+        when_imported(name, _keep_from_depending_on_threads)
     when_imported("torch", _limit_torch)
     when_imported("torch", _replace_kernels)
     generators.keep_variables(os.environ, ("PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES"))
@@ -112,6 +117,7 @@ def _seed_script(seed: int, *, strict: bool) -> None:
     def torch(module: ModuleType) -> None:
         if strict:
             generators.make_torch_strict(module)
+        generators.watch_autocast(module)
         generators.seed_torch(module, seeds["now"])
 
     def tempfile(module: ModuleType) -> None:
@@ -123,6 +129,7 @@ def _seed_script(seed: int, *, strict: bool) -> None:
     if strict:
         generators.make_unseeded_python_repeat(seed)
         when_imported("tempfile", tempfile)
+        when_imported("multiprocessing.pool", lambda module: _seed_tasks(module, seeds))
         when_imported("torch.utils.data.dataloader", _make_loaders_repeat)
     generators.seed_python(seed)
     when_imported("numpy.random", numpy_random)
@@ -136,20 +143,34 @@ def _seed_children(module: Any, seeds: dict[str, int], *, strict: bool) -> None:
 
     def bootstrapped(self: Any, *arguments: Any, **keywords: Any) -> Any:
         place = "|".join(map(str, self._identity))
-        seed = generators.Entropy(seeds["now"], f"process|{place}").bits(64) % _MODULUS or 1
-        seeds["now"] = seed
-        if strict:
-            generators.make_unseeded_python_repeat(seed)
-        generators.seed_python(seed)
-        if "numpy.random" in sys.modules:
-            if strict:
-                generators.make_unseeded_numpy_repeat(sys.modules["numpy.random"], seed)
-            generators.seed_numpy(sys.modules["numpy.random"], seed)
-        if "torch" in sys.modules:
-            generators.seed_torch(sys.modules["torch"], seed)
+        seeds["parent"] = seeds["now"]
+        seeds["now"] = generators.Entropy(seeds["now"], f"process|{place}").bits(64) % _MODULUS or 1
+        _seed_again(seeds["now"], strict=strict)
         return original(self, *arguments, **keywords)
 
     module.BaseProcess._bootstrap = bootstrapped
+
+
+def _seed_tasks(module: Any, seeds: Mapping[str, int]) -> None:
+    """Seed each task of a `multiprocessing.Pool` by its place among its parent's tasks, whichever worker takes it."""
+
+    def seed(job: int, number: int) -> None:
+        _seed_again(generators.Entropy(seeds["parent"], f"task|{job}|{number}").bits(64) % _MODULUS or 1, strict=True)
+
+    generators.seed_pools_tasks(module, seed)
+
+
+def _seed_again(seed: int, *, strict: bool) -> None:
+    """Seed whatever of this process has a generator."""
+    if strict:
+        generators.make_unseeded_python_repeat(seed)
+    generators.seed_python(seed)
+    if "numpy.random" in sys.modules:
+        if strict:
+            generators.make_unseeded_numpy_repeat(sys.modules["numpy.random"], seed)
+        generators.seed_numpy(sys.modules["numpy.random"], seed)
+    if "torch" in sys.modules:
+        generators.seed_torch(sys.modules["torch"], seed)
 
 
 def _watch_script(output: str | None, *, strict: bool) -> None:
@@ -160,10 +181,11 @@ def _watch_script(output: str | None, *, strict: bool) -> None:
         listings.sort_listings(os)
     if output is None:
         return
-    from harness.strict import touched
+    from harness.strict import clockseeds, touched
 
     recorder = touched.watch(output)
     _OwnImports.recorder = recorder
+    clockseeds.watch(recorder)
     atexit.register(recorder.close)
     if os.path.exists(f"{output}/audit"):  # noqa: PTH110 - audit.MARKER, whose module no other run needs to load
         from harness.strict import audit
@@ -187,6 +209,11 @@ def _make_loaders_repeat(module: ModuleType) -> None:
 
 def _limit_joblib(module: ModuleType) -> None:
     generators.limit_joblibs_threads(module, _threads())
+
+
+def _keep_from_depending_on_threads(module: ModuleType) -> None:
+    with _OwnImports():
+        importlib.import_module("harness.strict.libraries").keep(module, _threads(), stop)
 
 
 def _limit_torch(module: ModuleType) -> None:

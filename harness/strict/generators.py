@@ -96,6 +96,11 @@ def make_unseeded_numpy_repeat(numpy_random: Any, seed: int) -> None:
     numpy_random.bit_generator.randbits = Entropy(seed, "numpy").bits
 
 
+def leave_torch_fast(torch: Any) -> None:
+    """Let cuDNN try its algorithms and keep the fastest, which may be another one each time; a script may undo it."""
+    torch.backends.cudnn.benchmark = True
+
+
 def make_torch_strict(torch: Any) -> None:
     """Turn on every switch of torch that makes it repeat, and keep on those that scripts often turn off.
 

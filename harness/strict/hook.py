@@ -117,6 +117,8 @@ def _seed_script(seed: int, *, strict: bool) -> None:
     def torch(module: ModuleType) -> None:
         if strict:
             generators.make_torch_strict(module)
+        else:
+            generators.leave_torch_fast(module)
         generators.watch_autocast(module)
         generators.seed_torch(module, seeds["now"])
 

@@ -74,6 +74,8 @@ def resolve_seed(
 def seed_all(seed: SupportsIndex) -> list[str]:
     """Seed Python, NumPy and torch (CPU and every GPU), and in strict mode turn torch's deterministic switches on.
 
+    In best_effort cuDNN's autotuning is turned on instead, which a program may turn off.
+
     A library that is not imported yet is seeded when it is. Returns what was seeded at once.
 
     Raises:
@@ -107,6 +109,8 @@ def _seed_torch(module: ModuleType) -> None:
     _WAITING.discard(module.__name__)
     if is_strict_mode():
         generators.make_torch_strict(module)
+    else:
+        generators.leave_torch_fast(module)
     generators.seed_torch(module, _SEEDS["now"])
 
 

@@ -1,9 +1,10 @@
 """What is done to each library's generators and switches, given the imported module. Standard library only."""
 
+import functools
 import hashlib
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.strict.imports import when_imported
@@ -65,8 +66,13 @@ def make_unseeded_python_repeat(seed: int) -> None:
     """Make `random.Random()` and `random.seed()` without a seed take theirs from `seed`.
 
     `random.SystemRandom`, `secrets` and `uuid` keep asking the operating system, and so do temporary files' names.
+    Called again, it begins anew.
     """
     entropy = Entropy(seed, "random")
+    known = getattr(random.Random.seed, "entropy", None)
+    if known is not None:
+        known.state = entropy.state
+        return
     original = random.Random.seed
 
     def repeatable(self: random.Random, a: Any = None, version: int = 2) -> None:
@@ -205,3 +211,34 @@ def limit_joblibs_threads(backends: Any, threads: int) -> None:
 
 def _make_compiler_strict(config: Any) -> None:
     config.deterministic = True
+
+
+class _Tasks:
+    """A pool's queue of tasks, as its worker sees it: each task that is taken is told by job and number before."""
+
+    def __init__(self, queue: Any, taken: Callable[[int, int], None]) -> None:
+        self._queue, self._taken = queue, taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+    def get(self) -> Any:
+        task = self._queue.get()
+        if task is not None:
+            self._taken(task[0], task[1] or 0)
+        return task
+
+
+def seed_pools_tasks(pool: Any, seed: Callable[[int, int], None]) -> None:
+    """Call `seed` with each task's job (counted in the parent) and number before the worker process begins with it.
+
+    Which worker takes which task is up to the scheduler: what a task draws must not follow from its worker.
+    """
+    original = pool.worker
+
+    @functools.wraps(original)
+    def worker(inqueue: Any, *arguments: Any, **keywords: Any) -> None:
+        # A pool of threads has no pipe: its workers share their generators with the rest of the process.
+        original(_Tasks(inqueue, seed) if hasattr(inqueue, "_writer") else inqueue, *arguments, **keywords)
+
+    pool.worker = worker

@@ -253,6 +253,8 @@ def _loaded_part(probes: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
         of_torch = {**dispatch.torch_dispatch(), **installation.selected(torch)}
         selected |= {f"torch/{name}": value for name, value in of_torch.items()}
         settings["torch/deterministic_algorithms"] = str(torch.are_deterministic_algorithms_enabled()).lower()
+        if used := getattr(torch, "_harness_autocast", None):
+            settings["torch/autocast"] = " | ".join(sorted(used))
         for line in torch.__config__.show().splitlines():
             if match := re.match(r"\s*- Intel\(R\) (oneAPI Math Kernel Library|MKL-DNN) (.*)", line):
                 native["torch/mkl" if "oneAPI" in match.group(1) else "torch/onednn"] = match.group(2)

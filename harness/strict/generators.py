@@ -142,8 +142,60 @@ def _keep_torch_strict(torch: Any) -> None:
 
     torch.use_deterministic_algorithms = use_deterministic_algorithms
     torch.set_deterministic_debug_mode = set_deterministic_debug_mode
-    for name, value in (("deterministic", True), ("benchmark", False)):
+    for name, value in (("deterministic", True), ("benchmark", False), ("allow_tf32", False)):
         _keep_switch(torch.backends.cudnn, f"torch.backends.cudnn.{name}", value)
+        _keep_setter(torch._C, f"_set_cudnn_{name}", f"torch.backends.cudnn.{name}", value)  # what `flags` calls
+    _keep_setter(torch._C, "_set_cublas_allow_tf32", "torch.backends.cuda.matmul.allow_tf32", False)
+    _keep_setter(torch._C, "_set_float32_matmul_precision", "torch.set_float32_matmul_precision", "highest")
+    _keep_setter(torch._C, "_set_fp32_precision_setter", "torch.backends' fp32_precision", "ieee", allowed=("none",))
+    torch.seed = torch.random.seed = _repeatable_seed(torch)
+
+
+def _keep_setter(module: Any, name: str, what: str, value: object, allowed: Sequence[object] = ()) -> None:
+    """Keep what a function of torch's sets by its last argument; a torch without the function has no such switch."""
+    original = getattr(module, name, None)
+    if original is None:
+        return
+
+    def keep(*arguments: Any) -> Any:
+        *rest, asked = arguments
+        if asked != value and asked not in allowed:
+            _say_kept(what, value, asked)
+            asked = value
+        return original(*rest, asked)
+
+    setattr(module, name, keep)
+
+
+def _repeatable_seed(torch: Any) -> Callable[[], int]:
+    original = torch.seed
+
+    def seed() -> int:
+        entropy = entropies().get("random")
+        if entropy is None:
+            return int(original())
+        number = entropy.bits(63)
+        torch.manual_seed(number)
+        return number
+
+    seed.__doc__ = original.__doc__
+    return seed
+
+
+def watch_autocast(torch: Any) -> None:
+    """Note in `torch._harness_autocast` where automatic mixed precision is used, as `device:type`.
+
+    `torch.autocast` itself stays as it is, because TorchScript compiles it; what it calls as it begins tells.
+    """
+    original = torch.set_autocast_dtype
+    used = torch._harness_autocast = set()
+
+    def set_autocast_dtype(device: str, dtype: Any) -> None:
+        original(device, dtype)
+        if torch.is_autocast_enabled(device):
+            used.add(f"{device}:{str(dtype).removeprefix('torch.')}")
+
+    torch.set_autocast_dtype = set_autocast_dtype
 
 
 def _keep_switch(module: Any, what: str, value: bool) -> None:

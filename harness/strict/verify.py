@@ -6,6 +6,7 @@ Standard library only, but for `threadpoolctl`, without which thread counts can'
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from harness.errors import IntegrityError
@@ -49,6 +50,10 @@ def verify_torch_switches(torch: Any) -> None:
     if torch.cuda.is_initialized():
         wanted["backends.cudnn.deterministic"] = torch.backends.cudnn.deterministic
         wanted["not backends.cudnn.benchmark"] = not torch.backends.cudnn.benchmark
+    precision = getattr(torch._C, "_get_fp32_precision_getter", lambda *_: "none")  # torch before 2.9 has none
+    for backend, what in product(("cuda", "mkldnn"), ("matmul", "conv", "rnn")):
+        found = precision(backend, what)
+        wanted[f"backends' fp32_precision ({backend}, {what}: {found!r}) == 'ieee'"] = found in ("none", "ieee")
     for switch, holds in wanted.items():
         if not holds:
             raise IntegrityError(

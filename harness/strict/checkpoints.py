@@ -210,9 +210,11 @@ def step_of(path: Path) -> int:
 def _checked_body(path: Path) -> memoryview:
     """All that follows the first line, once length and digest are those that it states."""
     with _opened(path) as (file, size):
-        match = _HEAD.fullmatch(file.read(_HEAD_LENGTH))
+        line = file.read(_HEAD_LENGTH)
+        match = _HEAD.fullmatch(line)
         if match is None:
-            what = f"is truncated: it has {size} bytes" if size < _HEAD_LENGTH else "is not a checkpoint, or damaged"
+            short = len(line) < _HEAD_LENGTH and SCHEMA.encode().startswith(line[: len(SCHEMA)])
+            what = f"is truncated: {size} bytes are there" if short else "is not a checkpoint, or damaged"
             raise IntegrityError(f"{path} {what}")
         if match[1].decode() != SCHEMA:
             hint = "Go on with the version of harness that wrote it."
@@ -239,10 +241,14 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         raise IntegrityError(f"{path} is not a plain file: it is a link")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise IntegrityError(f"{path} is not a plain file")
+    try:
         with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise IntegrityError(f"{path} is not a plain file")
             yield file, found.st_size
     except OSError as error:
         raise _unreadable(path, error) from error

@@ -152,7 +152,10 @@ def decode(tree: Tree, arrays: Arrays, *, on_saved_devices: bool = False, depth:
         return _decode_dict(kind, [(inner(key), inner(item)) for key, item in rest])
     if kind == "float":
         (text,) = rest
-        return struct.unpack(">d", bytes.fromhex(text))[0]
+        bits = bytes.fromhex(text)
+        if len(bits) != struct.calcsize(">d"):
+            raise BrokenTreeError("a float has another length")
+        return struct.unpack(">d", bits)[0]
     if kind == "int":
         (text,) = rest
         return int(text, 16)

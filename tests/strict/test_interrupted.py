@@ -1,0 +1,39 @@
+"""A training that is killed at any moment and goes on ends with the bits of one that was not."""
+
+import json
+import secrets
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+KILLED = str(Path(__file__).with_name("interrupted.py"))
+
+
+@pytest.fixture
+def interrupted(start, variables, tmp_path):
+    """Run `interrupted.py` strictly with a new seed, which a failing test shows; what it printed."""
+
+    def run(kind: str, *mode: str) -> dict:
+        if find_spec(kind) is None:
+            pytest.skip(f"{kind} is not installed")
+        seed = secrets.token_hex(4)
+        completed = start([KILLED, kind, str(tmp_path), seed, *mode], variables(HARNESS_HOOK="trainer"), tmp_path)
+        sys.stderr.write(f"the kills' seed is {seed}\n")
+        assert completed.returncode == 0, completed.stderr
+        return json.loads(completed.stdout)
+
+    return run
+
+
+@pytest.mark.parametrize("kind", ["torch", "lightgbm", "xgboost"])
+def test_twenty_kills_and_resumptions_change_no_bit(interrupted, kind: str) -> None:
+    found = interrupted(kind)
+    assert len(found["kills"]) == 20
+    assert found["resumed"] == found["whole"]
+
+
+def test_without_the_random_states_a_resumed_training_differs(interrupted) -> None:
+    found = interrupted("torch", "forgetful")
+    assert found["resumed"] != found["whole"]

@@ -1,0 +1,25 @@
+"""What best_effort leaves free in torch, in a user's program and in what seeds by itself."""
+
+import pytest
+
+pytest.importorskip("torch")
+
+SWITCHES = """
+import torch
+print(torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic, torch.are_deterministic_algorithms_enabled())
+torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
+print(torch.backends.cudnn.benchmark)
+"""
+SEEDED = "from harness.strict.seeds import seed_all\nseed_all(42)\n"
+
+
+@pytest.mark.parametrize("before", ["", SEEDED])
+def test_cudnn_tunes_itself_in_best_effort_until_a_script_says_otherwise(script, before):
+    assert script(before + SWITCHES, mode="best_effort").stdout.splitlines() == ["True False False", "False"]
+
+
+@pytest.mark.parametrize("before", ["", SEEDED])
+def test_cudnn_never_tunes_itself_in_strict_whatever_a_script_says(script, before):
+    done = script(before + SWITCHES)
+    assert done.stdout.splitlines() == ["False True True", "False"], done.stderr
+    assert "torch.backends.cudnn.benchmark stays False" in done.stderr

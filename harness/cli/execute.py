@@ -25,6 +25,9 @@ def execute(
     seed: Annotated[int | None, typer.Option(help="Base seed; beats REPRO_SEED.")] = None,
     mode: Annotated[Mode | None, typer.Option(help="strict repeats to the bit; best_effort only seeds.")] = None,
     profile: Annotated[Profile, typer.Option(help="native, or x86-64-v3.")] = Profile.NATIVE,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads of one reduction; at most the cores, and bits may depend on them.")
+    ] = 1,
     time_limit: Annotated[float | None, typer.Option(min=0.1, help="Time limit in seconds.")] = None,
     memory: Annotated[int | None, typer.Option(min=1, help="Memory limit in MiB.")] = None,
     require_clean: Annotated[
@@ -76,6 +79,7 @@ def execute(
         seed=seed,
         mode=mode,
         profile=profile,
+        threads=threads,
         time_limit=time_limit,
         memory=None if memory is None else memory << 20,
         require_clean=require_clean,

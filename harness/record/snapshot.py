@@ -179,8 +179,12 @@ def build_script_snapshot(
     dataset_signature: Digest,
     task_signature: Digest,
     probe_signature: Digest,
+    threads: int | None,
 ) -> Snapshot:
     """The snapshot of a script that `harness exec` ran; `outputs` are what it left, by name.
+
+    `threads` are those of one reduction, null where the libraries chose themselves: what a script computes may depend
+    on them, so runs with other threads are not compared.
 
     Raises:
         IntegrityError: what is given cannot be a snapshot.
@@ -188,7 +192,7 @@ def build_script_snapshot(
     record = FamilyRecord(
         hyperparameters_signature=None,
         probe_signature=probe_signature,
-        threads_per_fit=None,
+        threads_per_fit=threads,
         outputs=dict(sorted(outputs.items())),
         fingerprint=cell_fingerprint(outputs),
     )

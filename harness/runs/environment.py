@@ -8,7 +8,7 @@ import msgspec
 
 from harness.engines.host_environment import IMAGE as HOST_IMAGE
 from harness.engines.interface import Engine
-from harness.errors import UsageError
+from harness.errors import PrerequisiteError, UsageError
 from harness.images.build import open_image
 from harness.locking.imagespec import load_image_spec
 from harness.locking.python import read_python_lock
@@ -17,8 +17,9 @@ from harness.runs.bytecode import bytecode_mount
 from harness.runs.inputs import CODE, PLUGINS, code_mount
 from harness.spec.digest import Digest
 from harness.spec.experiment import Reproducibility
+from harness.spec.processor import missing_features, processor_facts
 from harness.spec.reproducibility import BASE_SEED
-from harness.spec.run import ImageReference, Mount, Profile, Resources
+from harness.spec.run import ImageReference, Mode, Mount, Profile, Resources
 from harness.spec.variables import not_covered, overridden, run_variables
 from harness.store.progress import Progress
 from harness.store.store import Store
@@ -94,6 +95,20 @@ def make_ground(
     return Ground(
         image=reference, locks=locks, variant=spec.variant, libraries=libraries, resources=resources, mounts=mounts
     )
+
+
+def require_processor(profile: Profile, mode: Mode) -> None:
+    """Refuse, before anything is built, a strict run whose profile this machine's processor cannot run.
+
+    Raises:
+        PrerequisiteError: it lacks instructions that the profile's kernels are made of.
+    """
+    flags = processor_facts().get("flags", "").split()
+    if mode is Mode.STRICT and (missing := missing_features(profile.value, flags)):
+        raise PrerequisiteError(
+            f"This processor cannot run the profile {profile.value}: it has no {', '.join(missing)}",
+            hint="Run it on an x86-64 processor with AVX2, or use the profile native.",
+        )
 
 
 def run_environment(

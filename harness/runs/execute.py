@@ -35,7 +35,7 @@ from harness.record.snapshot import SCRIPT_FAMILY, Code, Surroundings, build_scr
 from harness.record.touched import audit_lines
 from harness.record.verdicts import Verdict
 from harness.runs.collect import Collected, collect
-from harness.runs.environment import HOST, Ground, base_seed, make_ground, run_environment
+from harness.runs.environment import HOST, Ground, base_seed, make_ground, require_processor, run_environment
 from harness.runs.git import project_files
 from harness.runs.inputs import folder_mount
 from harness.runs.publish import CellReport, Cohort, Identity, RunReport, publish
@@ -72,6 +72,8 @@ class Printed(msgspec.Struct, frozen=True, kw_only=True):
 class ExecRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a user asked `harness exec` for. Nulls leave what the environment says; `memory` is in bytes.
 
+    `threads` are those of one reduction; a strict run's comparison group holds them.
+
     `require_clean` refuses a project that is not exactly one commit. `resume` goes on with an interrupted attempt.
     Strict runs have the same addresses each time unless `randomize_addresses`; `audit` tells all that a run touched.
     """
@@ -87,6 +89,7 @@ class ExecRequest(msgspec.Struct, frozen=True, kw_only=True):
     profile: Profile = Profile.NATIVE
     time_limit: float | None = None
     memory: int | None = None
+    threads: int = 1
     require_clean: bool = False
     resume: Resume | None = None
     randomize_addresses: bool = False
@@ -102,6 +105,7 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
         HarnessError: the run could not be made or kept.
     """
     settings = _settings(request)
+    require_processor(request.profile, settings.mode)
     identity = Identity.new("exec", request.run_name, request.results)
     with half_made(identity, progress) as folder:
         kept = keep_checkout(request.project, folder, identity.results, progress, clean=request.require_clean)
@@ -125,7 +129,12 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
             image=ground.image,
             argv=request.argv,
             environment=run_environment(
-                settings, ground=ground, profile=request.profile, threads=1, inherited=os.environ, progress=progress
+                settings,
+                ground=ground,
+                profile=request.profile,
+                threads=request.threads,
+                inherited=os.environ,
+                progress=progress,
             ),
             mounts=(*ground.mounts, *data),
             output=str(output.absolute()),
@@ -318,6 +327,7 @@ def _record(
         dataset_signature=data,
         task_signature=signature({"argv": request.argv, "code": project.digest}),
         probe_signature=signature(captured.probe),
+        threads=request.threads if settings.mode is Mode.STRICT else None,
     )
     folder.write(
         f"{SCRIPT_FOLDER}/{METADATA}",

@@ -16,7 +16,7 @@ from harness.record.jsonfile import read_document
 from harness.record.manifest import check_files
 from harness.record.results import RunFolder, writing
 from harness.record.snapshot import Code, Surroundings, build_snapshot
-from harness.runs.environment import Ground, base_seed, code_digest, make_ground, run_environment
+from harness.runs.environment import Ground, base_seed, code_digest, make_ground, require_processor, run_environment
 from harness.runs.events import TrainerEvents
 from harness.runs.inputs import PLUGINS, folder_mount, panel_mount, task_mount
 from harness.runs.log import RunLog
@@ -51,6 +51,7 @@ def train(
             checkpoints, where the experiment asks for them.
     """
     experiment = _experiment(request)
+    require_processor(request.profile, experiment.reproducibility.mode)
     identity = Identity.new(experiment.name, request.run_name, request.results)
     with half_made(identity, progress) as folder:
         checkout = keep_checkout(root, folder, identity.results, progress, clean=request.require_clean)

@@ -155,7 +155,7 @@ def run_variables(
     if not 1 <= threads <= max(cores, 1):
         raise UsageError(
             f"{threads} threads a fit on {cores} cores: sums do not repeat",
-            hint="Set threading.threads_per_fit to at most the number of cores.",
+            hint="Ask for at most the number of cores: threading.threads_per_fit, or --threads of `harness exec`.",
         )
     values = {
         "mode": mode, "profile": profile, "variant": variant, "seed": seed, "version": version, "threads": threads
@@ -195,9 +195,8 @@ def not_covered(profile: str) -> tuple[str, ...]:
     if profile == "native":
         return ()
     return (
-        "torch's sqrt, and Adam through it, use the processor's own approximation (MKL's vector library): "
-        "AMD and Intel differ",
-        "torch's matrix products take MKL's slow common path, at about half the speed",
+        "what torch.compile generates is made for the processor that it runs on",
+        "torch's products of complex numbers take MKL's slow common path, at about half the speed",
     )
 
 

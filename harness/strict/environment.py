@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from harness.errors import IntegrityError, UsageError
+from harness.errors import IntegrityError, PrerequisiteError, UsageError
+from harness.spec.processor import missing_features, processor_facts
 from harness.spec.variables import run_variables
 from harness.strict.bootstrap import is_strict_mode
 from harness.strict.hook import base_seed
@@ -48,6 +49,24 @@ def check_environment(environ: Mapping[str, str], *, cores: int) -> None:
                 f"this run would not be strict: {name} {found}, not {value!r}",
                 hint="Start it with `harness run` or `harness exec`, which set it; or use REPRO_MODE=best_effort.",
             )
+
+
+def check_processor(environ: Mapping[str, str]) -> None:
+    """Refuse a strict run whose profile asks for what this processor does not have; best_effort is taken as it is.
+
+    It is asked of /proc/cpuinfo, which under an emulator of user programs is that of the machine below.
+
+    Raises:
+        PrerequisiteError: the processor lacks instructions that the profile's kernels are made of.
+    """
+    if not is_strict_mode(environ):
+        return
+    profile = environ.get("REPRO_PROFILE", "native")
+    if missing := missing_features(profile, processor_facts().get("flags", "").split()):
+        raise PrerequisiteError(
+            f"this processor cannot run the profile {profile}: it has no {', '.join(missing)}",
+            hint="Run it on an x86-64 processor with AVX2, or use the profile native.",
+        )
 
 
 def _installed(*names: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from harness.errors import HarnessError, PrerequisiteError, UsageError
 from harness.strict import audit, capture, touched
 from harness.strict.bootstrap import is_strict_mode
 from harness.strict.children import check_program
-from harness.strict.environment import available_cores, check_environment
+from harness.strict.environment import available_cores, check_environment, check_processor
 from harness.strict.refusal import stop
 
 _ADDR_NO_RANDOMIZE = 0x0040000  # linux/personality.h
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     try:
         fixed, program = parse(arguments)
         check_environment(os.environ, cores=available_cores())
+        check_processor(os.environ)
         argv = resolve(program)
         environment = program_environment(os.environ, argv)
         if is_strict_mode():

@@ -210,9 +210,14 @@ def test_threads_count_only_for_families_that_depend_on_them(scene: Any) -> None
 
 class TestScripts:
     def build(self, scene: Any, **changes: Any) -> Snapshot:
-        signatures = {"dataset_signature": SOME, "task_signature": SOME, "probe_signature": SOME} | changes
+        signatures = {
+            "dataset_signature": SOME,
+            "task_signature": SOME,
+            "probe_signature": SOME,
+            "threads": 1,
+        } | changes
         outputs = {"model.bin": SOME}
-        return build_script_snapshot(["python", "train.py"], outputs, scene.surroundings(), **signatures)
+        return build_script_snapshot(["python", "train.py"], outputs, scene.surroundings(), **arguments)
 
     def test_a_scripts_snapshot_is_one_cell_over_its_files(self, scene: Any) -> None:
         snapshot = self.build(scene)
@@ -225,8 +230,14 @@ class TestScripts:
             "mode",
             "profile",
             "probe_signature",
+            "threads_per_fit",
         }
         assert msgspec.json.decode(pretty_json(snapshot), type=Snapshot) == snapshot
+
+    def test_scripts_on_other_threads_are_not_compared_and_free_threads_are_none(self, scene: Any) -> None:
+        one, two, free = (cell_group(self.build(scene, threads=count), "script") for count in (1, 2, None))
+        assert (one["threads_per_fit"], two["threads_per_fit"]) == (1, 2)
+        assert "threads_per_fit" not in free
 
     def test_code_is_configuration_and_so_is_never_left_out(self, scene: Any) -> None:
         with pytest.raises(IntegrityError, match="task_signature"):

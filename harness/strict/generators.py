@@ -216,6 +216,10 @@ def limit_torchs_threads(torch: Any, threads: int) -> None:
     original = torch.set_num_threads
 
     def set_num_threads(asked: int) -> None:
+        # Workers have one thread (with more a forked one hangs), and items one in every process (`loading`).
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("torch.utils.data._utils."):
+            original(asked)
+            return
         if asked != threads:
             _say_kept("torch.set_num_threads", threads, asked)
         original(threads)

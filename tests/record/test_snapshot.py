@@ -210,12 +210,8 @@ def test_threads_count_only_for_families_that_depend_on_them(scene: Any) -> None
 
 class TestScripts:
     def build(self, scene: Any, **changes: Any) -> Snapshot:
-        signatures = {
-            "dataset_signature": SOME,
-            "task_signature": SOME,
-            "probe_signature": SOME,
-            "threads": 1,
-        } | changes
+        signatures = dict.fromkeys(("dataset_signature", "task_signature", "probe_signature"), SOME)
+        arguments: dict[str, Any] = {**signatures, "threads": 1, **changes}
         outputs = {"model.bin": SOME}
         return build_script_snapshot(["python", "train.py"], outputs, scene.surroundings(), **arguments)
 

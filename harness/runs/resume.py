@@ -156,8 +156,8 @@ def say_kept(kept: Path, progress: Progress) -> None:
     for one in interrupted_runs(kept.parent):
         if one.path == kept:
             progress.note(
-                f"The checkpoints of {one.name} are kept for a week ({_named(one.newest)}, {_megabytes(one.size)}): "
-                "go on with --resume, or remove them with `harness clean --checkpoints`"
+                f"The checkpoints of {one.name} are kept for a week in {kept} ({_named(one.newest)}, "
+                f"{_megabytes(one.size)}): go on with --resume, or remove them with `harness clean --checkpoints`"
             )
 
 

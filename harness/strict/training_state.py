@@ -12,11 +12,12 @@ Under `harness exec` the folder and the identity are the run's own; elsewhere bo
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from harness.errors import PrerequisiteError, UsageError
+from harness.errors import HarnessError, PrerequisiteError, UsageError
 from harness.strict.checkpoints import Checkpoints
 from harness.strict.random_states import capture_random_states, restore_random_states
 
@@ -82,6 +83,7 @@ class TrainingState:
         self._parts = parts
         self._generators = dict(generators or {})
         place = _place(folder, identity)
+        self._is_run = folder is None
         self._checkpoints = Checkpoints(place.folder, identity=place.identity, keep=keep)
 
     def save(self, step: int, *, epoch: int = 0, extra: Mapping[str, Any] | None = None) -> Path:
@@ -103,11 +105,21 @@ class TrainingState:
     def resume(self, *, before: int | None = None) -> Resumed:
         """Put every part and generator where the newest checkpoint says; at the start nothing is changed.
 
-        With `before`, checkpoints from that step on are removed first.
+        With `before`, checkpoints from that step on are removed first. A refusal ends a run of `harness exec` with its
+        sentence and exit code (4 for a damaged checkpoint); elsewhere it is raised.
 
         Raises:
             HarnessError: as `Checkpoints.load`; or the parts or generators are not those of then (UsageError).
         """
+        try:
+            return self._resume(before)
+        except HarnessError as error:
+            if not self._is_run:
+                raise
+            sys.stderr.write(f"harness: {error}\n")
+            raise SystemExit(int(error.exit_code)) from error
+
+    def _resume(self, before: int | None) -> Resumed:
         found = self._checkpoints.load(before=before)
         if found is None:
             return Resumed()

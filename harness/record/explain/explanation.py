@@ -24,6 +24,8 @@ _NAMES = ("uuid.", "secrets.token_")
 """What makes names of random bits, and no numbers."""
 _THREADS = "thread"
 _CLOCK = "clock"
+SEEDED = "(the time)"
+"""How a touch ends that says that a seed came from the clock (`strict.clockseeds`)."""
 
 
 class Explanation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -222,23 +224,31 @@ def _causes(file: str, findings: Iterable[Finding], old: ScriptRun, new: ScriptR
 
 def _sources(kind: Kind, old: ScriptRun, new: ScriptRun) -> tuple[str, ...]:
     """What both runs were seen asking the system for that can lead to such a difference, with the line that did."""
-    wanted: tuple[str, ...]
+    wanted: tuple[tuple[str, ...], ...]
     match kind:
         case Kind.TOKEN:
-            wanted = (_BITS,)
+            wanted = ((_BITS,),)
         case Kind.ORDER:
-            wanted = (_THREADS, _BITS)
+            wanted = ((_THREADS,), (_BITS, _CLOCK))
         case Kind.NUMBER | Kind.BYTES | Kind.TEXT | Kind.MISSING | Kind.EXIT:
-            wanted = (_BITS, _CLOCK, _THREADS)
+            wanted = ((_BITS, _CLOCK), (_THREADS,))
         case _:
             return ()
     both = {(touch.kind, touch.what) for touch in old.touched} & {(touch.kind, touch.what) for touch in new.touched}
-    for sort in wanted:
-        found = [touch for touch in new.touched if touch.kind == sort and touch.where and (sort, touch.what) in both]
-        if kind in (Kind.NUMBER, Kind.ORDER, Kind.EXIT):
-            found = [touch for touch in found if not touch.what.startswith(_NAMES)]
-        if found:
-            names = list(dict.fromkeys(f"{touch.what} at {touch.where}" for touch in found))
+    for kinds in wanted:
+        names = [
+            f"{touch.what} at {touch.where}"
+            for touch in new.touched
+            if touch.kind in kinds and touch.where and (touch.kind, touch.what) in both and _can_lead_to(kind, touch)
+        ]
+        if names := list(dict.fromkeys(names)):
             more = [f"{len(names) - _MOST_SOURCES} more"] if len(names) > _MOST_SOURCES else []
             return (*names[:_MOST_SOURCES], *more)
     return ()
+
+
+def _can_lead_to(kind: Kind, touch: Touch) -> bool:
+    """Whether names alone were made of the random bits, and whether of the clock's readings a seed was made."""
+    if touch.kind == _CLOCK:
+        return touch.what.endswith(SEEDED)
+    return not (kind in (Kind.NUMBER, Kind.ORDER, Kind.EXIT) and touch.what.startswith(_NAMES))

@@ -167,3 +167,13 @@ def test_a_run_that_cannot_be_read_explains_nothing_and_a_file_that_is_gone_is_s
     assert "cannot be read" in cause.detail
     (tmp_path / "old" / "exec" / "metadata.json").write_text("[" * 5000)
     assert explain(tmp_path / "old", tmp_path / "new") == ()
+
+
+def test_a_seed_from_the_clock_explains_numbers_and_the_clock_alone_does_not(tmp_path: Path) -> None:
+    old, new = two(tmp_path)
+    old.stdout, new.stdout = b"loss 1.5\n", b"loss 1.6\n"
+    old.touched = new.touched = [touch("time.time", kind="clock")]
+    assert explained(old, new) == [("stdout", "line 1", Kind.NUMBER, False)]
+    old.touched = new.touched = [touch("time.time", kind="clock"), touch("random.seed(the time)", kind="clock")]
+    (cause,) = explain(old.write(), new.write())
+    assert cause.sources == ("random.seed(the time) at train.py:12",)

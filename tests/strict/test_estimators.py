@@ -199,12 +199,30 @@ def test_what_is_unknown_or_refused_is_named(library, config, words):
 
 
 @two_cores
-@pytest.mark.parametrize("name", ["linear_tree", "use_quantized_grad"])
-def test_what_depends_on_threads_is_refused_on_two_and_allowed_on_one(name):
+@pytest.mark.parametrize(
+    ("name", "value", "other"),
+    [
+        ("linear_tree", True, False),
+        ("use_quantized_grad", True, False),
+        ("data_sample_strategy", "goss", "bagging"),
+        ("boosting", "goss", "gbdt"),
+    ],
+)
+def test_what_depends_on_threads_is_refused_on_two_and_allowed_on_one(name, value, other):
     with pytest.raises(UsageError, match=name):
-        make("lightgbm", config={name: True}, threads=2)
-    assert make("lightgbm", config={name: True}, threads=1)
-    assert make("lightgbm", config={name: False}, threads=2)
+        make("lightgbm", config={name: value}, threads=2)
+    assert make("lightgbm", config={name: value}, threads=1)
+    assert make("lightgbm", config={name: other}, threads=2)
+
+
+@two_cores
+@pytest.mark.parametrize("setting", [{"linear_tree": True}, {"data_sample_strategy": "goss", "learning_rate": 0.5}])
+def test_what_is_refused_on_two_threads_does_depend_on_them(setting, rows):
+    features, targets = rows
+    pinned = {"deterministic": True, "force_col_wise": True, "n_estimators": 5, **setting}
+    one, two = (make("lightgbm", config={**pinned, "n_jobs": count}, strict=False, threads=None) for count in (1, 2))
+    first, second = (estimator.fit(features, targets["regression"]) for estimator in (one, two))
+    assert first.canonical() != second.canonical()
 
 
 def test_lightgbm_on_a_gpu_is_refused_where_gpu_trees_are_allowed():

@@ -266,6 +266,9 @@ def _pin(parameters: Parameters, settings: Settings) -> None:
         parameters.refuse(
             _THREAD_DEPENDENT, "its result depends on the number of threads", "Set threading.threads_per_fit to 1."
         )
+        for name in ("boosting", "data_sample_strategy"):
+            if parameters.get(name) == "goss":  # it keeps the largest gradients of each thread's share of the rows
+                parameters.refuse((name,), "its result depends on the number of threads", "Set threads_per_fit to 1.")
     parameters.force("deterministic", True, "sums must not depend on the number of threads")
     parameters.force("force_col_wise", True, "row-wise histograms depend on the number of threads")
     parameters.drop(("force_row_wise",), "row-wise histograms depend on the number of threads")

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
         (Layer.WHEEL, "xgboost-cpu", Kind.UPGRADED, Severity.MAJOR, Moves.OWN),
         (Layer.WHEEL, "somebody-elses", Kind.REBUILT, Severity.CRITICAL, Moves.OWN),
         (Layer.WHEEL, "jinja2", Kind.UPGRADED, Severity.MINOR, Moves.NONE),
+        (Layer.WHEEL, "lightning", Kind.UPGRADED, Severity.MAJOR, Moves.NONE),
+        (Layer.WHEEL, "lightning", Kind.REBUILT, Severity.CRITICAL, Moves.NONE),
+        (Layer.WHEEL, "pytorch-lightning", Kind.DOWNGRADED, Severity.MAJOR, Moves.NONE),
+        (Layer.WHEEL, "torchmetrics", Kind.REBUILT, Severity.CRITICAL, Moves.NONE),
+        (Layer.WHEEL, "torchmetrics-of-another", Kind.REBUILT, Severity.CRITICAL, Moves.OWN),
+        (Layer.WHEEL, "aiohttp", Kind.REBUILT, Severity.MINOR, Moves.NONE),
         (Layer.OS_PACKAGE, "libc6", Kind.UPGRADED, Severity.MAJOR, Moves.ALL),
         (Layer.OS_PACKAGE, "bash", Kind.UPGRADED, Severity.MINOR, Moves.NONE),
         (Layer.OS_PACKAGE, "bash", Kind.REBUILT, Severity.MAJOR, Moves.NONE),
@@ -55,6 +62,16 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 def test_the_defaults_judge(defaults, layer, path, kind, severity, moves):
     rule = defaults.judge(layer, path, kind)
     assert (rule.severity, rule.moves) == (severity, moves)
+
+
+@pytest.mark.parametrize(
+    "lock", sorted((Path(__file__).parents[2] / "lockfiles").glob("*/python.txt")), ids=lambda path: path.parent.name
+)
+def test_the_defaults_know_every_wheel_of_the_images(defaults, lock):
+    wheels = re.findall(r"^([a-z0-9-]+)==", lock.read_text(), re.MULTILINE)
+    assert "torch" in wheels
+    unknown = defaults.judge(Layer.WHEEL, "nobody-knows", Kind.UPGRADED)
+    assert [name for name in wheels if defaults.judge(Layer.WHEEL, name, Kind.UPGRADED) == unknown] == []
 
 
 @pytest.mark.parametrize("layer", Layer)

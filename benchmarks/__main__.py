@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmarks.figures import Result
 from benchmarks.image import image_figures
+from benchmarks.modes import modes_figures
 from benchmarks.overhead import overhead_figures
 from benchmarks.release import release_figures
 from benchmarks.scripts import script_figures
@@ -24,7 +25,7 @@ from harness.record.files import write_atomically
 from harness.record.jsonfile import pretty_json
 from harness.runs.opening import EngineName
 
-NAMES = ("image", "training", "overhead", "memory", "release", "scripts")
+NAMES = ("image", "training", "overhead", "memory", "modes", "release", "scripts")
 _DEFAULT = ("image", "overhead", "training", "release")  # training measures memory on the way
 
 
@@ -82,6 +83,8 @@ def _measure(name: str, runs: int, *, note: Callable[[str], None], quick: bool) 
             return overhead_figures(runs, note)
         case "release":
             return release_figures(runs, note)
+        case "modes":
+            return modes_figures(runs, note, quick=quick)
         case "memory":
             return memory_figures(note, quick=quick)
         case _:

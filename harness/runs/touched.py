@@ -208,10 +208,11 @@ def _lines(path: Path, largest: int, notes: list[str]) -> Iterator[bytes]:
     except OSError as error:
         notes.append(f"{path.name} cannot be read: {error.strerror}")
         return
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        notes.append(f"{path.name} is no plain file: something put it there")
+        return
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            notes.append(f"{path.name} is no plain file: something put it there")
-            return
         read = 0
         while line := file.readline(_LONGEST_LINE):
             read += len(line)

@@ -187,8 +187,8 @@ def _watch_random_bits(recorder: Recorder) -> None:
 def _named(what: str, frame: FrameType | None) -> tuple[str, FrameType | None]:
     """By which function of the standard library random bits were asked for (`uuid.uuid4`), and who called that."""
     while frame is not None and frame.f_globals.get("__name__") in _ASKS_FOR_BITS:
-        code: Any = frame.f_code
-        what = f"{frame.f_globals['__name__']}.{getattr(code, 'co_qualname', code.co_name)}"
+        module = frame.f_globals["__name__"]
+        what = f"{'random.SystemRandom' if module == 'random' else module}.{frame.f_code.co_name}"
         frame = frame.f_back
     return what, frame
 

@@ -290,7 +290,7 @@ def test_it_works_on_a_copy_and_what_it_changed_is_kept_with_digests(project: Pr
     assert "away is not kept: it is a link to" in ran.stderr
     assert "pipe is not kept: it is neither a file nor a link" in ran.stderr
     assert sorted(path.name for path in (ran.folder / "exec").iterdir()) == [
-        "diff_prev.json", "metadata.json", "outputs", "snapshot.json", "stdout.txt",
+        "diff_prev.json", "metadata.json", "outputs", "snapshot.json", "stdout.txt", "touched.json",
     ]  # fmt: skip
     manifest = json.loads((ran.folder / "manifest.json").read_bytes())
     assert "exec/outputs/old.txt" in str(manifest)

@@ -11,6 +11,7 @@ from harness.release.rules import Moves, Rule, Rules, default_rules, load_rules
 
 INSTALLED = frozenset({"python", "numpy", "xgboost", "torch"})
 MINE = "rules:\n  - {layer: kernel, path: release, severity: minor, moves: none, why: machines are pinned}\n"
+LOCKS = sorted((Path(__file__).parents[2] / "lockfiles").glob("*/python.txt"))
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +65,7 @@ def test_the_defaults_judge(defaults, layer, path, kind, severity, moves):
     assert (rule.severity, rule.moves) == (severity, moves)
 
 
-@pytest.mark.parametrize(
-    "lock", sorted((Path(__file__).parents[2] / "lockfiles").glob("*/python.txt")), ids=lambda path: path.parent.name
-)
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.parent.name)
 def test_the_defaults_know_every_wheel_of_the_images(defaults, lock):
     wheels = re.findall(r"^([a-z0-9-]+)==", lock.read_text(), re.MULTILINE)
     assert "torch" in wheels

@@ -16,6 +16,7 @@ _TOGETHER = (
      "integration/experiment/test_repeat.py"),
     ("integration/experiment/test_baseline.py", "integration/test_survey.py"),  # the kept survey of one image
     ("integration/experiment/test_drift.py",),
+    ("integration/experiment/test_ml_train.py",),
     ("integration/test_docker_engine.py",),
     ("integration/test_leaks.py",),
     ("locking/test_lock.py",),

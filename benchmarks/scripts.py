@@ -85,7 +85,7 @@ def page_table(rows: Sequence[Row], engine: str) -> str:
     lines += ["| script | bare Python | strict | what differs in strict, and why |", "| --- | --- | --- | --- |"]
     for row in rows:
         causes = "; ".join(_named(cause) for cause in row.strict) or "nothing"
-        lines.append(f"| `{row.script}` | {_word(row.bare)} | {_word(row.strict)} | {causes} |")
+        lines.append(f"| `{row.script}` | {_word(row.bare)} | {_strict_word(row)} | {causes} |")
     return "\n".join(lines) + "\n"
 
 
@@ -154,7 +154,7 @@ def _strict(command: Sequence[str], folder: Path, engine: str) -> tuple[ScriptRu
 
 def _check(row: Row) -> Check:
     strict = "; ".join(map(_named, row.strict)) if row.strict else ""
-    detail = f"bare Python: {_word(row.bare)}; strict: {_word(row.strict)}{f' ({strict})' if strict else ''}"
+    detail = f"bare Python: {_word(row.bare)}; strict: {_strict_word(row)}{f' ({strict})' if strict else ''}"
     return Check(name="scripts", statement=row.script, holds=row.holds, detail=detail)
 
 
@@ -178,6 +178,10 @@ def _word(causes: Sequence[Cause]) -> str:
     kinds = {cause.kind: cause for cause in causes if cause.kind not in TIMES}
     unknown = "" if all(cause.explained for cause in causes) else ", not explained"
     return f"differs: {', '.join(_short(kind) for kind in kinds)}{unknown}"
+
+
+def _strict_word(row: Row) -> str:
+    return f"fails with exit code {max(row.exit_codes)}" if any(row.exit_codes) else _word(row.strict)
 
 
 def _short(kind: Kind) -> str:

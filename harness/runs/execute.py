@@ -340,6 +340,7 @@ def _record(
                 "out_of_memory": result.out_of_memory,
                 "peak_memory": result.peak_memory,
                 "started_at": timestamp(printed.started_at),
+                "working_folder": str(Path(spec.output, _PROJECT)),
                 "stdout": printed.digest,
                 "stdout_kept": len(printed.kept),
                 "outputs": {name: {"digest": digest, "size": size} for name, (digest, size) in left.files.items()},

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     ADDRESS = "address"
     PROCESS = "process"
     HOST = "host"
+    FOLDER = "folder"
     ORDER = "order"
     DERIVED = "derived"
     NUMBER = "number"
@@ -33,6 +34,7 @@ WORDS: Mapping[Kind, str] = {
     Kind.ADDRESS: "an address in memory",
     Kind.PROCESS: "a process's number",
     Kind.HOST: "the host's name",
+    Kind.FOLDER: "the working folder's path",
     Kind.ORDER: "another order",
     Kind.DERIVED: "follows from another difference",
     Kind.NUMBER: "a number",
@@ -41,9 +43,7 @@ WORDS: Mapping[Kind, str] = {
     Kind.MISSING: "only one run has it",
     Kind.EXIT: "how the program ended",
 }
-_NAMED = frozenset(
-    {Kind.TIME, Kind.DURATION, Kind.TOKEN, Kind.ADDRESS, Kind.PROCESS, Kind.HOST, Kind.ORDER, Kind.DERIVED}
-)
+_NAMED = frozenset(Kind) - {Kind.NUMBER, Kind.TEXT, Kind.BYTES, Kind.MISSING, Kind.EXIT}
 TIMES = frozenset({Kind.TIME, Kind.DURATION})
 """What "times aside" leaves out: the clock's own readings and differences of them."""
 _SHOWN = 60
@@ -52,13 +52,14 @@ _SHOWN = 60
 class Facts(NamedTuple):
     """What is known of one run: what a value in it can be held against. Nulls where it was not recorded.
 
-    `begun` is when the program started (UTC), `seconds` how long it ran, `digests` the hexadecimal sha256 of each
-    output by name.
+    `begun` is when the program started (UTC), `seconds` how long it ran, `folder` the one that it worked in, `digests`
+    the hexadecimal sha256 of each output by name.
     """
 
     begun: datetime | None = None
     seconds: float | None = None
     host: str | None = None
+    folder: str | None = None
     digests: Mapping[str, str] = {}
 
 

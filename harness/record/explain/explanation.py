@@ -57,6 +57,7 @@ class _Metadata(msgspec.Struct, frozen=True):
     exit_code: int
     wall_seconds: float | None = None
     started_at: datetime | None = None
+    working_folder: str | None = None
     stdout: str = ""
     outputs: dict[str, _Output] = {}
     links: dict[str, str] = {}
@@ -107,7 +108,9 @@ def read_script_run(folder: Path) -> ScriptRun | None:
         exit_code=metadata.exit_code,
         stdout=stdout,
         stdout_digest=metadata.stdout,
-        facts=Facts(begun=metadata.started_at, seconds=metadata.wall_seconds, digests=digests),
+        facts=Facts(
+            begun=metadata.started_at, seconds=metadata.wall_seconds, folder=metadata.working_folder, digests=digests
+        ),
         touched=touched.touched,
     )
 

@@ -16,6 +16,7 @@ _MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _TOKEN = re.compile(
     rf"""
     (?P<uuid>(?<![0-9a-fA-F])[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}(?![0-9a-fA-F]))
+    |(?P<temporary>/tmp/(?:[\w.-]*[\W_])?\w*?[a-z0-9_]{{8}}(?!\w))
     |(?P<moment>(?<!\d)\d{{4}}-\d\d-\d\d[T\ _-]\d\d[:-]?\d\d[:-]?\d\d(?:[.,]\d{{1,9}})?(?:Z|[+-]\d\d:?\d\d)?(?!\d)
         |(?<!\d)20\d{{6}}[-_T]?\d{{6}}(?:[-_.]?\d{{6}})?Z?(?!\d)
         |(?:(?:{_DAYS}),?\ +)?(?:{_MONTHS})\ +\d{{1,2}},?\ +\d\d:\d\d:\d\d\ +(?:[A-Z]{{3,4}}\ +)?\d{{4}}
@@ -67,6 +68,9 @@ def tokens(line: str) -> list[Token]:
 
 def compare_line(before: str, after: str, where: str, facts: Pair, *, label: str = "") -> Iterator[Finding]:
     """The differences between two lines; `label` is the name of what they hold (a key, a column), where it has one."""
+    before, after, moved = _without_folders(before, after, facts)
+    if moved:
+        yield Finding(where, Kind.FOLDER, *map(shown, (facts[0].folder or "", facts[1].folder or "")))
     if before == after:
         return
     if max(len(before), len(after)) > _LONGEST:
@@ -93,7 +97,9 @@ def volatile_form(line: str) -> str:
     """A line without its times, durations, tokens and addresses: what must be the same for two lines to be one."""
     parts = tokens(line[:_LONGEST])
     return "".join(
-        "#" if part.kind in ("uuid", "moment", "clock", "address") or _has_unit(parts, index) else part.text
+        "#"
+        if part.kind in ("uuid", "moment", "clock", "address", "temporary") or _has_unit(parts, index)
+        else part.text
         for index, part in enumerate(parts)
     )
 
@@ -120,6 +126,14 @@ def relative(before: float, after: float) -> str:
     return f"relative difference {abs(after - before) / largest:.2g}" if largest else ""
 
 
+def _without_folders(before: str, after: str, facts: Pair) -> tuple[str, str, bool]:
+    """Both texts without the folders that their runs worked in, and whether those were there and are not the same."""
+    one, other = facts[0].folder, facts[1].folder
+    if not one or not other or one == other or one not in before or other not in after:
+        return before, after, False
+    return before.replace(one, "."), after.replace(other, "."), True
+
+
 def _same_form(one: Token, other: Token) -> bool:
     if one.text == other.text:
         return True
@@ -142,6 +156,8 @@ def _classify(index: int, old: Sequence[Token], new: Sequence[Token], where: str
         return Finding(where, Kind.HOST, *texts)
     if kind == "uuid":
         return Finding(where, Kind.TOKEN, *texts, "a UUID")
+    if kind == "temporary" and one.text[:-8] == other.text[:-8]:
+        return Finding(where, Kind.TOKEN, *texts, "a temporary file's name")
     if kind == "address":
         return Finding(where, Kind.ADDRESS, *texts)
     if kind == "moment" and all(_in_run(text, run) for text, run in zip((one.text, other.text), facts, strict=True)):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.record.explain import archives, contents
-from harness.record.explain.cause import UNKNOWN, Finding, Kind, Pair
+from harness.record.explain.cause import UNKNOWN, Facts, Finding, Kind, Pair
 from harness.record.explain.contents import compare_contents, compare_files
 from tests.record.explain.conftest import BEGUN, LATER
 
@@ -63,6 +63,8 @@ def zipped(stamp: tuple[int, ...] = (2026, 3, 5, 10, 0, 0), **members: bytes) ->
         ("id 6f1b2c3d-0a0a-4b4b-8c8c-123456789abc", "id 6f1b2c3d-0a0a-4b4b-8c8c-123456789abd", Kind.TOKEN),
         ("<Node object at 0x7f3c00aa1020>", "<Node object at 0x7f4400aa1020>", Kind.ADDRESS),
         ("pid 4711", "pid 4712", Kind.PROCESS),
+        ("in /tmp/cache_ab12xy_z/a.csv", "in /tmp/cache_cd34_vwq/a.csv", Kind.TOKEN),
+        ("in /tmp/tmpab12xy_z.", "in /tmp/tmpcd34_vwq.", Kind.TOKEN),
         ("host: 0a1b2c3d4e5f", "host: 0a1b2c3d4e60", Kind.HOST),
         ("{'red', 'green', 'blue'}", "{'blue', 'red', 'green'}", Kind.ORDER),
         ("one\ntwo\nthree", "two\none\nthree", Kind.ORDER),
@@ -80,6 +82,8 @@ def test_a_cause_in_text_is_named(before: str, after: str, kind: Kind, facts: Pa
         ("took 1.25s", "took 900.5s", Kind.NUMBER),  # longer than the run
         ("loss 0.125", "loss 0.126", Kind.NUMBER),
         ("time steps 5", "colour 5", Kind.TEXT),
+        ("in /tmp/first/a.csv", "in /tmp/other/a.csv", Kind.TEXT),
+        ("in cache_abcdefgh", "in cache_ijklmnop", Kind.TEXT),
         ("rapid 4711", "rapid 4712", Kind.NUMBER),
         ("id a1b2c3d4e5", "id a1b2c3d4e6", Kind.TEXT),  # random bits, or a digest of what differs
         ("{'red', 'green'}", "{'red', 'gray'}", Kind.TEXT),
@@ -243,6 +247,15 @@ def test_a_file_that_is_too_large_is_only_said_to_differ(
         path.write_text(text)
     (finding,) = compare_files(*paths, facts)
     assert (finding.kind, finding.detail) == (Kind.BYTES, "not looked into: 14 bytes")
+
+
+def test_the_folder_that_a_run_worked_in_is_named_and_hides_nothing_else() -> None:
+    runs = Facts(folder="/r/.one.partial-a1/work"), Facts(folder="/r/.two.partial-b2/work")
+    one, other = (f"best in {run.folder}/models" for run in runs)
+    assert kinds(one, other, runs) == [Kind.FOLDER]
+    assert kinds(one, f"{other}/x", runs) == [Kind.FOLDER, Kind.TEXT]
+    assert kinds(one, "best in /elsewhere/models", runs) == [Kind.TEXT]
+    assert kinds(pickle.dumps([one]), pickle.dumps([other]), runs) == [Kind.FOLDER]
 
 
 def test_without_what_is_known_of_the_runs_a_number_is_no_time() -> None:

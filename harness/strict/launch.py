@@ -104,7 +104,7 @@ def _split(arguments: list[str]) -> tuple[list[str], bool, list[str]]:
 
 
 def _fix_addresses() -> None:
-    """Start this process again with the same addresses in every run; at once where that is so already.
+    """Give the program that this process becomes the same addresses in every run: they are drawn when it starts.
 
     Where the kernel or a sandbox around this one refuses that, the run goes on, and says so.
     """
@@ -119,9 +119,6 @@ def _fix_addresses() -> None:
             f"harness: addresses differ from run to run here: personality(ADDR_NO_RANDOMIZE) was refused ({reason}); "
             "what a program orders by id() will not repeat\n"
         )
-        return
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
 def _traced(argv: list[str], output: str) -> list[str]:

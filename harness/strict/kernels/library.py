@@ -49,6 +49,13 @@ class Registered:
         except RuntimeError:
             return False
 
+    def withdraw(self) -> None:
+        """Give torch its own kernels back."""
+        for library in self._libraries.values():
+            library.reset()
+        self._libraries.clear()
+        self._replaced.clear()
+
     def changed(self) -> list[str]:
         """The operators whose kernel is no longer the one registered here, sorted."""
         return sorted({operator for operator, key in self._replaced if not self._is_ours(operator, key)})

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.strict.kernels.library import Kernel, Registered
+from harness.strict.kernels.memory import make_views
 
 Product = Callable[..., Any]
 """Arguments as those of torch's functional operator; `NotImplemented` for what is left to torch's own kernel."""
@@ -40,33 +41,24 @@ def make_products(torch: Any, *, least: int = 0) -> dict[str, Product]:
     import numpy as np
 
     matmul = np.matmul
+    matrix, _ = make_views(torch)
     exact = frozenset((torch.float32, torch.float64))
     rounded = frozenset((torch.bfloat16, torch.float16))
-
-    def array(tensor: Any) -> Any:
-        """A view (… rows, columns) that BLAS takes as it is; a copy where it takes none."""
-        view = tensor.numpy(force=True)
-        if view.ndim == 2 and view.flags.forc:
-            return view
-        rows, columns = view.shape[-2:]
-        down, across = view.strides[-2:]
-        size = view.itemsize
-        if (across == size and down >= columns * size) or (down == size and across >= rows * size):
-            return view
-        return view.copy()
 
     def multiply(a: Any, b: Any, shape: tuple[int, ...]) -> Any:
         """`a @ b` of the given shape, or `NotImplemented`."""
         dtype = a.dtype
-        if dtype in exact and b.dtype is dtype:
-            product = a.new_empty(shape)
-            matmul(array(a), array(b), out=product.numpy())
-            return product
-        if dtype in rounded and b.dtype is dtype and not least:
-            product = a.new_empty(shape, dtype=torch.float32)
-            matmul(array(a.float()), array(b.float()), out=product.numpy())
-            return product
-        return NotImplemented
+        if b.dtype is not dtype or b.device != a.device:
+            return NotImplemented
+        if dtype in rounded and not least:
+            a, b = a.float(), b.float()
+        elif dtype not in exact:
+            return NotImplemented
+        if not a.numel() or not b.numel():
+            return a.new_zeros(shape)
+        product = a.new_empty(shape)
+        matmul(matrix(a), matrix(b), out=matrix(product))
+        return product
 
     def mm(self: Any, mat2: Any) -> Any:
         if self.dim() != 2 or mat2.dim() != 2:

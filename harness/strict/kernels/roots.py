@@ -3,6 +3,7 @@
 from typing import Any
 
 from harness.strict.kernels.library import Kernel, Registered
+from harness.strict.kernels.memory import make_views
 
 
 def replace_roots(registered: Registered) -> None:
@@ -26,20 +27,26 @@ def replace_roots(registered: Registered) -> None:
 
 
 def make_root(torch: Any) -> Kernel:
-    """NumPy's square root of a float32 or float64 tensor, in memory laid out as the tensor's is."""
+    """NumPy's square root of a float32 or float64 tensor, laid out as torch would, or into another tensor."""
     import numpy as np
 
     exact = frozenset((torch.float32, torch.float64))
     # As torch, which says nothing of negative numbers.
     quiet, square_root, empty_like = np.errstate, np.sqrt, torch.empty_like
+    _, flat = make_views(torch)
 
     def root(self: Any, into: Any = None) -> Any:
-        if self.dtype not in exact or (into is not None and (into.dtype is not self.dtype or into.is_neg())):
+        if self.dtype not in exact or (into is not None and into.dtype is not self.dtype):
             return NotImplemented
-        result = empty_like(self) if into is None else into
-        with quiet(invalid="ignore"):
-            square_root(self.numpy(force=True), out=result.numpy(force=True))
-        return result
+        if into is None:
+            into = empty_like(self)
+        dense = into.is_contiguous() and self.is_contiguous() and not self.is_neg() and not into.is_neg()
+        source = self if dense else self.resolve_neg().contiguous()
+        result = into if dense else empty_like(source)
+        if result.numel():
+            with quiet(invalid="ignore"):
+                square_root(flat(source), out=flat(result))
+        return into if dense else into.copy_(result)
 
     return root
 

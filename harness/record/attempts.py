@@ -23,6 +23,8 @@ SCHEMA = "harness.attempts/1"
 ATTEMPTS = "attempts.json"
 WORK = "work"
 CHECKPOINTS = "checkpoints"
+REFUSED = "refused.txt"
+"""The file in a run's output folder in which a process that was not strict leaves word."""
 IDENTITY = "identity.txt"
 """The file among the checkpoints that tells the processes of the run what must be equal."""
 
@@ -79,10 +81,12 @@ def interrupted_runs(runs: Path) -> tuple[Interrupted, ...]:
 
 
 def keep_interrupted(folder: Path, runs: Path) -> Path | None:
-    """Reduce a half-made run to its checkpoints, under a name of its own; None where it has none, or is no such run.
+    """Reduce a half-made run to its checkpoints, under a name of its own; None where it has none, or was not strict.
 
     Whatever stops it half-way leaves a folder that it can be called for again.
     """
+    if (folder / WORK / REFUSED).exists():
+        return None
     checkpoints = folder / CHECKPOINTS
     if not checkpoints.is_dir() and _has_checkpoints(folder / WORK / CHECKPOINTS):
         (folder / WORK / CHECKPOINTS).rename(checkpoints)
@@ -113,15 +117,9 @@ def take_checkpoints(interrupted: Interrupted, work: Path) -> None:
     shutil.rmtree(interrupted.path, ignore_errors=True)
 
 
-def split_checkpoints(folder: Path, runs: Path) -> Path | None:
-    """Keep the checkpoints of a run that is about to be published although its program failed; None without any."""
-    if not _has_checkpoints(folder / WORK / CHECKPOINTS):
-        return None
-    apart = folder.with_name(f"{folder.name}-checkpoints")
-    apart.mkdir()
-    shutil.copy2(folder / ATTEMPTS, apart / ATTEMPTS)
-    (folder / WORK / CHECKPOINTS).rename(apart / CHECKPOINTS)
-    return keep_interrupted(apart, runs)
+def has_checkpoints(folder: Path) -> bool:
+    """Whether the run in the making in `folder` has written a checkpoint."""
+    return _has_checkpoints(folder / WORK / CHECKPOINTS)
 
 
 def remove_interrupted(runs: Path, *, older_than: float = 0.0) -> list[tuple[Path, int]]:

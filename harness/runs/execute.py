@@ -13,7 +13,7 @@ import msgspec
 
 from harness.engines.interface import Engine
 from harness.errors import ToolError, UsageError
-from harness.record.attempts import WORK, Attempts
+from harness.record.attempts import WORK, Attempts, has_checkpoints
 from harness.record.environment import SCHEMA as ENVIRONMENT_SCHEMA
 from harness.record.environment import Captured
 from harness.record.explain.cause import TIMES
@@ -157,12 +157,15 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
         _say_how_it_ended(result, request, progress)
         require_strict(output)
         _require_start(result, output)
+        if result.exit_code != 0 and has_checkpoints(folder.path):
+            progress.note(f"The program ended with exit code {result.exit_code} and can go on: no run is published")
+            return result.exit_code
         captured = read_document(output / _CAPTURE, Captured, ENVIRONMENT_SCHEMA)
         unsaid = unrecorded(output, captured)
         touched = collect_touched(output, audited=request.audit, container=engine.name != HOST, project=_PROJECT)
         folder.write(f"{SCRIPT_FOLDER}/{TOUCHED}", pretty_json(touched))
         left = collect(before, output / _PROJECT, folder.path / SCRIPT_FOLDER / SCRIPT_OUTPUTS)
-        end_attempt(folder, attempts, progress, failed=result.exit_code != 0)
+        end_attempt(folder, attempts)
         report = _record(
             request, settings, identity, attempts, ground, spec, project, kept, captured, result, printed, left,
             folder, engine,

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from harness.errors import IntegrityError
+from harness.record.attempts import REFUSED
 from harness.record.environment import Captured
 
-_REFUSED = "refused.txt"
 _LOADED = "loaded-"
 
 
@@ -16,7 +16,7 @@ def require_strict(output: Path) -> None:
         IntegrityError: one did; in its own words.
     """
     try:
-        message, _, hint = (output / _REFUSED).read_text(encoding="utf-8", errors="replace").partition("\n")
+        message, _, hint = (output / REFUSED).read_text(encoding="utf-8", errors="replace").partition("\n")
     except FileNotFoundError:
         return
     raise IntegrityError(f"{message or 'A process was not strict'}; the run is not kept", hint=hint.strip() or None)

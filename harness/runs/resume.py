@@ -21,7 +21,6 @@ from harness.record.attempts import (
     newest_checkpoints,
     remove_checkpoints_from,
     remove_interrupted,
-    split_checkpoints,
     take_checkpoints,
     write_attempts,
 )
@@ -135,13 +134,8 @@ def begin_attempt(
     return attempts
 
 
-def end_attempt(folder: RunFolder, attempts: Attempts, progress: Progress, *, failed: bool = False) -> None:
-    """Before publishing: keep the checkpoints of a program that `failed`, and say in the run if it was resumed."""
-    if failed:
-        with writing(folder.path):
-            kept = split_checkpoints(folder.path, folder.final.parent)
-        if kept is not None:
-            say_kept(kept, progress)
+def end_attempt(folder: RunFolder, attempts: Attempts) -> None:
+    """Before publishing: the run tells of its attempts if it was resumed."""
     if len(attempts.attempts) == 1:
         (folder.path / ATTEMPTS).unlink(missing_ok=True)
 

@@ -79,7 +79,7 @@ def train(
             progress=progress,
         )
         output = _run(spec, engine, folder, code, base_seed(experiment.reproducibility), progress)
-        end_attempt(folder, attempts, progress)
+        end_attempt(folder, attempts)
         return _record(request, experiment, identity, attempts, ground, spec, code, output, folder, engine)
 
 

@@ -13,7 +13,6 @@ from harness.record.attempts import (
     newest_checkpoints,
     remove_checkpoints_from,
     remove_interrupted,
-    split_checkpoints,
     take_checkpoints,
     write_attempts,
 )
@@ -112,13 +111,11 @@ def test_the_next_attempt_takes_them_once(results: Path) -> None:
             take_checkpoints(left, run.path / "work")
 
 
-def test_the_checkpoints_of_a_program_that_failed_are_kept_beside_its_run(results: Path) -> None:
+def test_what_was_not_strict_is_not_gone_on_with(results: Path) -> None:
     with begin(results, steps=(5,)) as run:
-        assert split_checkpoints(run.path, results / "runs") is not None
-        assert not (run.path / "work/checkpoints").exists()
-        assert [left.name for left in interrupted_runs(results / "runs")] == ["a"]
-    with begin(results, "b") as run:
-        assert split_checkpoints(run.path, results / "runs") is None
+        (run.path / "work/refused.txt").write_text("not strict")
+    assert run.kept is None
+    assert list((results / "runs").iterdir()) == []
 
 
 def test_old_ones_are_removed_and_younger_ones_not(results: Path) -> None:

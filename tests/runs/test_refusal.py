@@ -47,4 +47,4 @@ def test_a_library_that_was_loaded_and_not_recorded_is_named(tmp_path: Path) -> 
 
 
 def test_both_sides_mean_the_same_files() -> None:
-    assert (refusal._REFUSED, refusal._LOADED) == (FILE_NAME, LOADED)
+    assert (refusal.REFUSED, refusal._LOADED) == (FILE_NAME, LOADED)

@@ -75,7 +75,7 @@ def test_the_next_attempt_goes_on_from_them_and_counts(results: Path, notes: Not
         assert attempt_id(attempts) == f"{identity.run_id}-2"
         assert (folder.path / "work/checkpoints/identity.txt").read_text() == "code: 1\nseed: 42\n"
         assert "Resuming cut, attempt 2, from step-0000000080.checkpoint" in notes.said
-        end_attempt(folder, attempts, notes)
+        end_attempt(folder, attempts)
         assert (folder.path / "attempts.json").exists()
 
 
@@ -83,7 +83,7 @@ def test_a_first_attempt_says_nothing_of_attempts(results: Path, notes: Notes) -
     with RunFolder.create(results, "first") as folder:
         identity, attempts = begin(folder, results, notes)
         assert attempt_id(attempts) == f"{identity.run_id}-1"
-        end_attempt(folder, attempts, notes)
+        end_attempt(folder, attempts)
         assert not (folder.path / "attempts.json").exists()
     assert notes.said == []
 

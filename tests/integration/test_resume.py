@@ -1,0 +1,91 @@
+"""The program that the page on checkpoints shows, killed and resumed as a person would."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project that holds the page's program."""
+    page = (CHECKOUT / "docs/checkpoints.md").read_text("utf-8")
+    [program] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "train.py").write_text(program)
+    return tmp_path
+
+
+def start(folder: Path, *options: str, engine: str = "host") -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "harness", "exec", f"--engine={engine}", *options]
+    return subprocess.Popen(
+        [*command, "--", "python", "train.py", "8"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    _, said = process.communicate(timeout=300)
+    return process.returncode, said
+
+
+def kill_after_a_checkpoint(folder: Path, process: "subprocess.Popen[str]") -> None:
+    """SIGKILL to the harness after two checkpoints; the program of the host engine ends with it."""
+    runs = folder / "RESULTS/runs"
+    while len(list(runs.glob(".*/work/checkpoints/step-*.checkpoint"))) < 2:
+        assert process.poll() is None, finish(process)
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=60)
+
+
+def outputs(folder: Path, name: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "RESULTS/runs" / name / "exec/outputs").iterdir()}
+
+
+def test_the_pages_program_goes_on_where_it_was_killed(folder: Path) -> None:
+    code, said = finish(start(folder, "--run-name=whole"))
+    assert code == 0, said
+    kill_after_a_checkpoint(folder, start(folder, "--run-name=cut"))
+    program = (folder / "train.py").read_text()
+    (folder / "train.py").write_text(f"{program}# changed\n")
+    code, said = finish(start(folder, "--resume", "--run-name=other"))
+    assert (code, "cut cannot be gone on with: project was sha256:" in said) == (3, True), said
+    (folder / "train.py").write_text(program)
+    [left] = (folder / "RESULTS/runs").glob(".cut.interrupted-*")
+    newest = max((left / "checkpoints").glob("step-*.checkpoint"))
+    data = bytearray(newest.read_bytes())
+    data[-20] ^= 1
+    newest.write_bytes(data)
+    code, said = finish(start(folder, "--resume", "--run-name=damaged"))
+    assert (code, f"{newest.name} is damaged" in said) == (4, True), said
+    before = int(newest.stem[5:])
+    code, said = finish(start(folder, "--resume", f"--resume-before={before}", "--run-name=resumed"))
+    assert code == 0, said
+    assert "Resuming damaged, attempt 3" in said
+    assert f"identical {fingerprint(folder, 'whole')}" in said
+    assert outputs(folder, "resumed") == outputs(folder, "whole")
+    attempts = json.loads((folder / "RESULTS/runs/resumed/attempts.json").read_bytes())["attempts"]
+    assert [len(attempt["resumed_from"]) for attempt in attempts] == [0, 1, 1]
+    assert [attempt["run_name"] for attempt in attempts] == ["cut", "damaged", "resumed"]
+    assert not (folder / "RESULTS/runs/whole/attempts.json").exists()
+    assert not (folder / "RESULTS/runs/damaged").exists()
+    assert [path.name for path in (folder / "RESULTS/runs").glob(".*")] == []
+    assert list((folder / "RESULTS/runs/resumed").rglob("*.checkpoint")) == []
+
+
+def fingerprint(folder: Path, name: str) -> str:
+    snapshot = json.loads((folder / "RESULTS/runs" / name / "exec/snapshot.json").read_bytes())
+    [family] = snapshot["families"].values()
+    return family["fingerprint"]

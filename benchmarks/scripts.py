@@ -1,5 +1,6 @@
 """Other people's scripts: each twice in bare Python and twice under `harness exec`, everything they left compared."""
 
+import functools
 import hashlib
 import os
 import shutil
@@ -110,10 +111,10 @@ def _bare(command: Sequence[str], folder: Path, number: int) -> ScriptRun:
     shutil.copytree(FOLDER, work, ignore=shutil.ignore_patterns("__pycache__", "RESULTS"))
     before = list_tree(work)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_BARE)}
-    python = harness("host-environment").strip().splitlines()[-1]
+    _bare_python()
     begun, began = datetime.now(UTC), time.monotonic()
     done = subprocess.run(
-        [python, *command[1:]],
+        [_bare_python(), *command[1:]],
         cwd=work, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIMIT, check=False,
     )  # fmt: skip
     if done.returncode:
@@ -136,6 +137,12 @@ def _bare(command: Sequence[str], folder: Path, number: int) -> ScriptRun:
         ),
         touched=(),
     )
+
+
+@functools.cache
+def _bare_python() -> str:
+    """The interpreter with the image's libraries, and nothing of the harness."""
+    return harness("host-environment").strip().splitlines()[-1]
 
 
 def _strict(command: Sequence[str], folder: Path, engine: str) -> tuple[ScriptRun, ScriptRun]:

@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmarks.figures import Result
 from benchmarks.image import image_figures
 from benchmarks.modes import modes_figures
+from benchmarks.numerics import numerics_figures
 from benchmarks.overhead import overhead_figures
 from benchmarks.release import release_figures
 from benchmarks.scripts import script_figures
@@ -25,7 +26,7 @@ from harness.record.files import write_atomically
 from harness.record.jsonfile import pretty_json
 from harness.runs.opening import EngineName
 
-NAMES = ("image", "training", "overhead", "memory", "modes", "release", "scripts")
+NAMES = ("image", "training", "overhead", "memory", "modes", "release", "scripts", "numerics")
 _DEFAULT = ("image", "overhead", "training", "release")  # training measures memory on the way
 
 
@@ -81,6 +82,8 @@ def _measure(name: str, runs: int, *, note: Callable[[str], None], quick: bool) 
             return image_figures(max(runs, 2), note)  # one image alone cannot differ
         case "overhead":
             return overhead_figures(runs, note)
+        case "numerics":
+            return numerics_figures(runs, note, quick=quick)
         case "release":
             return release_figures(runs, note)
         case "modes":

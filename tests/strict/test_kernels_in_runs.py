@@ -1,0 +1,136 @@
+"""What the kernels are in a run: where they apply, what is recorded, what is refused, what is noticed."""
+
+import json
+
+import pytest
+
+from harness.errors import IntegrityError, PrerequisiteError
+from harness.spec.processor import X86_64_V3, missing_features, processor_facts
+from harness.strict import environment
+from harness.strict.verify import verify_torch_kernels
+
+PRODUCT = """
+import sys, torch, numpy
+torch.manual_seed(0)
+a, b = torch.randn(64, 300), torch.randn(300, 80)
+routed = numpy.array_equal((a @ b).numpy(), a.numpy() @ b.numpy())
+print(routed, hasattr(torch, "_harness_kernels"))
+"""
+
+V3 = {"profile": "x86-64-v3"}
+
+
+def test_a_strict_portable_run_has_the_kernels_says_so_and_is_silent(launch, tmp_path):
+    (tmp_path / "train.py").write_text(PRODUCT)
+    completed = launch("--", "python", str(tmp_path / "train.py"), **V3)
+    assert (completed.returncode, completed.stdout, completed.stderr) == (0, "True True\n", "")
+    captured = json.loads((tmp_path / "output" / "environment.json").read_text())
+    dispatch = captured["cpu"]["dispatch"]
+    assert {name: dispatch[f"torch/{name}"] for name in ("products", "sqrt", "lstm", "attention", "mkl")} == {
+        "products": "openblas", "sqrt": "numpy", "lstm": "steps", "attention": "products", "mkl": "COMPATIBLE"
+    }  # fmt: skip
+
+
+def test_best_effort_is_left_alone_with_the_same_caps(script):
+    assert script(PRODUCT, mode="best_effort", **V3).stdout == "False False\n"
+
+
+def test_under_native_only_large_products_move_and_that_is_recorded(launch, tmp_path):
+    (tmp_path / "train.py").write_text(PRODUCT)
+    completed = launch("--", "python", str(tmp_path / "train.py"))
+    assert completed.stderr == ""
+    captured = json.loads((tmp_path / "output" / "environment.json").read_text())
+    intel = processor_facts().get("vendor_id") == "GenuineIntel"
+    assert captured["cpu"]["dispatch"]["torch/products"].startswith("mkl" if intel else "openblas from ")
+    assert "torch/sqrt" not in captured["cpu"]["dispatch"]
+
+
+def test_a_program_that_registers_kernels_in_their_place_is_not_kept(launch, tmp_path):
+    (tmp_path / "train.py").write_text(
+        "import torch\nl = torch.library.Library('aten', 'IMPL', 'CPU')\nl.impl('mm', lambda a, b: a, 'CPU')\n"
+    )
+    completed = launch("--", "python", str(tmp_path / "train.py"), **V3)
+    assert completed.returncode == 4
+    assert "in place of strict's: aten::mm" in (tmp_path / "output" / "refused.txt").read_text()
+
+
+def test_a_child_that_is_forked_has_the_kernels_too(script):
+    source = (
+        PRODUCT + "import os\nif os.fork() == 0:\n    print(torch.equal(a @ b, a @ b), flush=True)\n    os._exit(0)\n"
+    )
+    completed = script(source + "print(os.wait()[1])\n", **V3)
+    assert sorted(completed.stdout.split()) == ["0", "True", "True", "True"]
+
+
+REFUSING = """
+import sys, torch
+from harness.strict.kernels.refused import refuse_operators
+table = {"aten::cumsum": {"cpus": "refused", "note": "made up"}, "aten::exp": {"cpus": "fixed"}}
+refuse_operators(torch._harness_kernels, table)
+x = torch.ones(3)
+for call in (lambda: torch.cumsum(x, 0), lambda: x.clone().cumsum_(0), lambda: torch.cumsum(x, 0, out=torch.ones(3)),
+             lambda: torch.cumsum(x.clone().requires_grad_(), 0)):
+    try:
+        call()
+        print("ran")
+    except RuntimeError as error:
+        print(type(error).__name__, str(error).split(" under")[0])
+print(torch.cumsum(torch.ones(3, dtype=torch.int64), 0).tolist(), x.exp().shape)
+"""
+
+
+def test_a_refused_operator_raises_by_name_in_each_overload_and_whole_numbers_pass(script):
+    lines = script(REFUSING, **V3).stdout.splitlines()
+    assert lines[:4] == ["NotPortableError aten::cumsum is refused"] * 4
+    assert lines[4] == "[1, 2, 3] torch.Size([3])"
+
+
+def test_a_table_of_another_torch_is_said_once_and_one_of_another_schema_is_an_error(tmp_path, monkeypatch, capsys):
+    torch = pytest.importorskip("torch")
+    from harness.strict.kernels import installation, refused
+
+    table = tmp_path / "operators.json"
+    table.write_text(json.dumps({"schema": refused.SCHEMA, "torch": "1.0", "operators": {}}))
+    monkeypatch.setattr(installation, "read_table", lambda: refused.read_table(table))
+    try:
+        installation.install(torch, "x86-64-v3", vendor="")
+        installation.install(torch, "x86-64-v3", vendor="")
+        assert capsys.readouterr().err.count("1.0") == 1
+        assert installation.selected(torch)["operators"] == "1.0"
+        verify_torch_kernels(torch)
+        library = torch.library.Library("aten", "IMPL", "CPU")
+        library.impl("mm", lambda self, mat2: self, "CPU")
+        with pytest.raises(IntegrityError, match="aten::mm"):
+            verify_torch_kernels(torch)
+        library._destroy()
+    finally:
+        torch._harness_kernels.withdraw()
+        del torch._harness_kernels, torch._harness_kernels_selected
+    table.write_text("{}")
+    with pytest.raises(ValueError, match="schema"):
+        refused.read_table(table)
+    assert refused.read_table(tmp_path / "none.json") == ("", {})
+
+
+def test_every_feature_of_the_level_is_asked_for_and_native_asks_for_nothing():
+    for feature in X86_64_V3:
+        assert missing_features("x86-64-v3", set(X86_64_V3) - {feature}, "x86_64") == [feature]
+    assert missing_features("x86-64-v3", X86_64_V3, "x86_64") == []
+    assert missing_features("native", (), "x86_64") == missing_features("native", (), "aarch64") == []
+    assert missing_features("x86-64-v3", (), "aarch64") == ["x86-64 (this is aarch64)"]
+
+
+def test_facts_are_those_of_the_first_processor(tmp_path):
+    (tmp_path / "cpuinfo").write_text("vendor_id\t: A\nflags\t\t: avx fma\n\nvendor_id\t: B\n")
+    assert processor_facts(tmp_path / "cpuinfo") == {"vendor_id": "A", "flags": "avx fma"}
+    assert processor_facts(tmp_path / "none") == {}
+
+
+def test_a_strict_run_on_a_processor_without_avx2_is_refused_and_best_effort_is_not(monkeypatch):
+    monkeypatch.setattr(
+        environment, "processor_facts", lambda: {"flags": "sse4_2 avx fma bmi1 bmi2 f16c abm movbe xsave"}
+    )
+    with pytest.raises(PrerequisiteError, match="x86-64-v3: it has no avx2"):
+        environment.check_processor({"REPRO_MODE": "strict", "REPRO_PROFILE": "x86-64-v3"})
+    environment.check_processor({"REPRO_MODE": "strict", "REPRO_PROFILE": "native"})
+    environment.check_processor({"REPRO_MODE": "best_effort", "REPRO_PROFILE": "x86-64-v3"})

@@ -399,7 +399,7 @@ def _folded(values: NDArray[Any]) -> ExactSum:
     narrow._shape, narrow._single = (), wide._single
     narrow._count, narrow._weight = whole, Fraction(whole)
     narrow._limbs = {limb: part.sum(keepdims=True) for limb, part in wide._carry()._limbs.items()}
-    narrow._flags = {name: flag.any(keepdims=True) for name, flag in wide._flags.items()}
+    narrow._flags = {name: np.array([flag.any()]) for name, flag in wide._flags.items()}
     return narrow._carry().merge(total)
 
 

@@ -121,9 +121,7 @@ class _Unordered:
         offset = 32 * sum(map(len, self._runs))
         self._file.write(self._sorted().tobytes())
         self._file.flush()
-        self._runs.append(
-            np.memmap(self._file, np.uint8, "r", offset, (self._waiting, 32))  # type: ignore[call-overload]
-        )
+        self._runs.append(np.memmap(self._file, np.uint8, "r", offset, (self._waiting, 32)))
         self._held, self._waiting = [], 0
 
     def _sorted(self) -> NDArray[np.uint8]:
@@ -304,19 +302,19 @@ def _decimals(array: pa.Array, _: str) -> Cells:
     cells = np.zeros((len(array), _WIDTH), dtype=np.uint8)
     for place, value in enumerate(array.to_pylist()):
         if value is not None:
-            cells[place] = _cell_of_decimal(value)
+            cells[place] = _cell_of_decimal(value)[0]
     return cells
 
 
 def _cell_of_decimal(value: Decimal) -> Cells:
-    """That of the integer or float64 which is exactly this number, or else the sha256 of its shortest decimal form."""
+    """One cell: that of the integer or float64 which is exactly this number, or else the sha256 of its shortest decimal form."""
     numerator, denominator = value.as_integer_ratio()
     if denominator == 1 and -(1 << 63) <= numerator < 1 << 64:
         kind = np.int64 if numerator < 1 << 63 else np.uint64
-        return _words(b"i" if kind is np.int64 else b"u", np.array([numerator], dtype=kind))[0]
+        return _words(b"i" if kind is np.int64 else b"u", np.array([numerator], dtype=kind))
     if Decimal(float(value)) == value:
-        return _cells_of_floats(np.array([float(value)]))[0]
-    return _hashed(b"d", [f"{numerator}/{denominator}".encode()], 1)[0]
+        return _cells_of_floats(np.array([float(value)]))
+    return _hashed(b"d", [f"{numerator}/{denominator}".encode()], 1)
 
 
 def _dates(array: pa.Array, _: str) -> Cells:
@@ -361,7 +359,8 @@ def _contents(kind: bytes, array: pa.Array, storage: pa.DataType) -> Cells:
     values = _hashed(kind, encoded.dictionary.to_pylist(), len(encoded.dictionary))
     if not len(values):
         return np.zeros((len(array), _WIDTH), dtype=np.uint8)
-    return values[_plain(encoded.indices, pa.int64(), 0)]
+    cells: Cells = values[_plain(encoded.indices, pa.int64(), 0)]
+    return cells
 
 
 def _lists(array: pa.Array, name: str) -> Cells:

@@ -34,6 +34,7 @@ def harness(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
         ("exec -- python forest.py", "predictions.npy"),
         ("exec --data data -- python boosting.py panel_long.csv", "model.txt"),
         ("exec -- python digits.py --epochs 1", "model.pt"),
+        ("exec -- python lightning_digits.py --epochs 1", "logs/transformer/version_0/checkpoints/last.ckpt"),
     ],
 )
 def test_a_script_of_the_examples_repeats(docker_engine: DockerEngine, copy: Path, command: str, output: str) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import typer.main
 
+from harness.cli import ml_train
 from harness.cli.main import app
 
 CHECKOUT = Path(__file__).parents[1]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 MAKEFILE = (CHECKOUT / "Makefile").read_text().replace("$(VENV)", ".venv")
 COMMANDS: Any = typer.main.get_command(app)
+ML_TRAIN: Any = typer.main.get_command(ml_train.app)
 _START = re.compile(r"^(?:\.venv/bin/)?harness (?=[a-z-])")
 _MENU = re.compile(r" · |\s\[|[a-z]\|[a-z]")
 _ALTERNATIVES = re.compile(r"\b[a-z]+(?:\|[a-z]+)+\b")
@@ -101,6 +103,25 @@ def helped() -> list[Any]:
 @pytest.mark.parametrize("arguments", helped())
 def test_what_the_help_shows_as_an_example_is_understood(arguments: list[str]) -> None:
     parse(arguments, whole=True)
+
+
+def ml_trained() -> list[Any]:
+    """The calls of `ml-train` in the pages and in its own help; what a shell would fill in is a 1."""
+    texts = [text for page in PAGES for _, text, whole in code(page) if whole]
+    texts += [re.split(r"\s{3,}", line.strip())[0] for line in (ML_TRAIN.help or "").splitlines()]
+    lines = [re.sub(r"(^|\s)#.*|^.venv/bin/", "", text) for text in texts]
+    return sorted({re.sub(r"\$\w+", "1", line).strip() for line in lines if re.match(r"ml-train( |$)", line)})
+
+
+@pytest.mark.parametrize("line", ml_trained())
+def test_what_the_pages_and_the_help_say_of_ml_train_is_understood(line: str) -> None:
+    ML_TRAIN.make_context("ml-train", shlex.split(line)[1:])
+
+
+def test_pages_and_help_show_ml_train_and_an_option_that_it_lacks_would_be_found() -> None:
+    assert len(ml_trained()) > 4
+    with pytest.raises(typer.TyperException):
+        ML_TRAIN.make_context("ml-train", ["--sead", "1"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -307,7 +307,7 @@ def _decimals(array: pa.Array, _: str) -> Cells:
 
 
 def _cell_of_decimal(value: Decimal) -> Cells:
-    """One cell: that of the integer or float64 which is exactly this number, or else the sha256 of its shortest decimal form."""
+    """One cell: that of the integer or float64 which is exactly this number, else the sha256 of its lowest terms."""
     numerator, denominator = value.as_integer_ratio()
     if denominator == 1 and -(1 << 63) <= numerator < 1 << 64:
         kind = np.int64 if numerator < 1 << 63 else np.uint64

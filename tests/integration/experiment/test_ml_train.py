@@ -22,6 +22,22 @@ output_dir: ML
 """
 
 
+DRAW = """
+import os, random
+import pyarrow
+from harness.strict.exact import exact_sum
+from harness.strict.filelists import sorted_files
+from harness.strict.shuffles import stable_shuffle
+from harness.strict.splits import stable_split
+from harness.strict.trials import trial_seed
+from harness.training.signatures import table_signature
+stable = table_signature(pyarrow.table({"a": [exact_sum([0.1] * 10), trial_seed(42, 7)]}))
+assert stable_split("key") in ("train", "valid", "test") and len(stable_shuffle(3, 42)) == 3
+assert [path.name for path in sorted_files(".", "draw.py")] == ["draw.py"]
+print(random.random(), os.environ["REPRO_MODE"], stable)
+"""
+
+
 @pytest.fixture(scope="module")
 def ml_train(shop):
     """`ml_train(*arguments, **variables)`: the command in the workshop's folder, run to its end."""
@@ -130,11 +146,11 @@ def test_a_seed_or_a_name_that_is_there_already_is_refused_before_anything_runs(
 
 
 def test_a_program_runs_with_its_seed_in_both_modes(shop, ml_train):
-    (shop.folder / "draw.py").write_text("import random, os\nprint(random.random(), os.environ['REPRO_MODE'])\n")
+    (shop.folder / "draw.py").write_text(DRAW)
     (shop.folder / "program.yaml").write_text("program: [python, draw.py]\nengine: host\noutput_dir: ML\nseed: 3\n")
     free, strict, other = (ml_train("program.yaml", *extra) for extra in ((), ("--deterministic",), ("--seed", "4")))
     assert [done.returncode for done in (free, strict, other)] == [0, 0, 0], free.stderr
     assert free.stdout.split()[1] == "best_effort"
-    assert strict.stdout.split() == [free.stdout.split()[0], "strict"]
+    assert strict.stdout.split() == [free.stdout.split()[0], "strict", free.stdout.split()[2]]
     assert other.stdout.split()[0] != free.stdout.split()[0]
     assert "goes with one seed" in ml_train("program.yaml", "--seed", "1", "--seed", "2").stderr

@@ -21,6 +21,7 @@ class FamiliesTask(msgspec.Struct, frozen=True, kw_only=True):
     threads: int | None
     strict: bool
     gpu_trees: bool
+    checkpoint_every: int | None = None
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -64,6 +65,7 @@ def _overrides(family: Family, task: FamiliesTask) -> tuple[str, ...]:
                 threads=task.threads,
                 strict=task.strict,
                 gpu_trees=task.gpu_trees,
+                checkpoint_every=task.checkpoint_every,
             )
         except HarnessError as error:
             raise type(error)(f"families.{family.name}: {error.message}", hint=error.hint) from error

@@ -170,6 +170,7 @@ def _check_families(plan: Plan, pool: Pool, events: Events) -> dict[str, tuple[s
         threads=plan.threads,
         strict=plan.strict,
         gpu_trees=plan.gpu_trees,
+        checkpoint_every=None if plan.checkpoints is None else plan.checkpoints.every,
     )
     (overrides,) = pool.run([Job(name="", work=check_families, payload=payload)])
     for family, sentences in overrides.items():

@@ -10,7 +10,8 @@ import numpy as np
 from harness.errors import UsageError
 from harness.spec.columns import TargetKind
 from harness.strict.checkpoints import Checkpoints
-from harness.strict.models.rows import Floats, Timeline
+from harness.strict.models.rows import Floats as Floats
+from harness.strict.models.rows import Timeline
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ run at three threads or more, so none is computed: metrics come from predictions
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -106,8 +107,9 @@ class LightGBM:
         import lightgbm
 
         done, state = segments.resume()
-        booster = None if state is None else lightgbm.Booster(model_str=state["model"])
-        trained, watch, listening = rows, None, {}
+        booster: Any = None if state is None else lightgbm.Booster(model_str=state["model"])
+        listening: dict[str, Any] = {}
+        trained, watch = rows, None
         if self._stopping is not None:
             trained, held_out = hold_out(rows, self._stopping.fraction, self._settings.timeline)
             check_rows(*trained, self._settings.kind)
@@ -123,7 +125,7 @@ class LightGBM:
             given = self._given(seed, trained, segmented=segments.segmented)
             # It ends by writing the booster as text and reading that, so a later segment begins as after a restart.
             booster = lightgbm.train(given, data, num_boost_round=end - first, init_model=booster, **listening)
-            segments.save(end, lambda model=booster: {"model": model.model_to_string(num_iteration=-1)}, watch)
+            segments.save(end, partial(_whole, booster), watch)
         if watch is None:
             return booster
         return lightgbm.Booster(model_str=booster.model_to_string(num_iteration=watch.best()))
@@ -208,6 +210,10 @@ class _Listener:
         self._watch.see(env.model.current_iteration(), self._heard)
         if self._watch.stops:
             raise lightgbm.EarlyStopException(self._watch.best() - 1, [])
+
+
+def _whole(booster: Any) -> dict[str, Any]:
+    return {"model": booster.model_to_string(num_iteration=-1)}
 
 
 def _aliases() -> dict[str, str]:

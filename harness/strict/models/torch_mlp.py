@@ -309,7 +309,8 @@ class _Adam:
         import torch
 
         self._parameters = parameters
-        self._rates = {"lr": hyperparameters.learning_rate, "weight_decay": hyperparameters.weight_decay}
+        rates: Any = {"lr": hyperparameters.learning_rate, "weight_decay": hyperparameters.weight_decay}
+        self._rates = rates
         self._means = [torch.zeros_like(parameter) for parameter in parameters]
         self._squares = [torch.zeros_like(parameter) for parameter in parameters]
         self._steps = [torch.zeros(()) for _ in parameters]

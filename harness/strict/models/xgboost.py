@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -134,11 +135,11 @@ class XGBoost:
                 break
             cache = [data] if held_out is None else [data, held_out]
             booster = self._made(cache, seed, saved)
-            self._run(booster, data, range(first, end), trained, watch and (watch, held_out))
+            self._run(booster, data, range(first, end), trained, None if watch is None else (watch, held_out))
             if segments.segmented:
                 saved = bytes(booster.save_raw("ubj"))
                 booster = self._made([data], seed, saved)
-            segments.save(end, lambda model=saved: {"model": model}, watch)
+            segments.save(end, partial(dict, model=saved), watch)
         return booster if watch is None else booster[: watch.best()]
 
     def _run(self, booster: Any, data: Any, rounds: range, rows: Rows, watched: tuple[Watch, Any] | None) -> None:

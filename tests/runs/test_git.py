@@ -75,12 +75,13 @@ def test_a_folder_of_a_repository_is_judged_by_itself(repository) -> None:
 
 def test_runs_that_are_kept_in_the_tree_do_not_make_it_dirty(repository) -> None:
     results = repository.path / "results"
-    for name in ("runs/one/manifest.json", "releases/v1/sign-off.md", "history.jsonl", "notes.txt"):
+    for name in ("runs/one/manifest.json", "releases/v1/sign-off.md", "ensembles/e/ensemble.json",
+                 "history.jsonl", "notes.txt"):  # fmt: skip
         (results / name).parent.mkdir(parents=True, exist_ok=True)
         (results / name).touch()
     assert git_state(repository.path, results).files == ("results/notes.txt",)
-    assert len(git_state(repository.path).files) == 4
-    assert len(git_state(repository.path, repository.path / "elsewhere").files) == 4
+    assert len(git_state(repository.path).files) == 5
+    assert len(git_state(repository.path, repository.path / "elsewhere").files) == 5
 
 
 def test_a_project_inside_a_run_is_looked_at_all_the_same(repository) -> None:

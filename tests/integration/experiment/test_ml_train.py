@@ -1,6 +1,7 @@
 """`ml-train` as a user types it: an ensemble over seeds of real fits, on the host engine."""
 
 import json
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -143,6 +144,18 @@ def test_a_seed_or_a_name_that_is_there_already_is_refused_before_anything_runs(
         assert done.returncode == 2
         assert part in done.stderr
         assert "Member" not in done.stderr
+
+
+def test_a_kept_run_with_an_altered_prediction_is_no_member(shop, ml_train, ensemble):
+    runs = shop.folder / "ML" / "runs"
+    shutil.copytree(runs / "two-seed42", runs / "altered")
+    path = next((runs / "altered").glob("targets/*/reproducibility/*/cohort=*/predictions/lightgbm.npy"))
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    done = ml_train("ml.yaml", "--seed", "77", "--with", "altered")
+    shutil.rmtree(runs / "altered")
+    assert done.returncode == 4
+    assert "lightgbm.npy" in done.stderr
+    assert "Member" not in done.stderr
 
 
 def test_a_program_runs_with_its_seed_in_both_modes(shop, ml_train):

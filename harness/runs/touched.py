@@ -166,7 +166,10 @@ def _read_trace(path: Path, found: dict[_Key, _Found], declared: set[str], notes
                 continue
         elif b"getrandom(" in line:
             kind, what, note = "entropy", "getrandom", f"{_BY_TRACE}, which sees the interpreter's own start too"
-        if not kind or ((kind, what, "") not in found and len(found) >= _MOST):
+        if not kind:
+            continue
+        if (kind, what, "") not in found and len(found) >= _MOST:
+            notes.append(f"more than {_MOST} different things")
             continue
         one = found.setdefault((kind, what, ""), _Found())
         one.count += 1

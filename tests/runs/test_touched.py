@@ -137,7 +137,9 @@ garbage \\777 = 9<>
 """
 
 
-def test_what_strace_saw_and_python_did_not_is_added(output: Path, tmp_path: Path) -> None:
+def test_what_strace_saw_and_python_did_not_is_added_within_bounds(
+    output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "data").write_text("one")
     found = collected(
         output,
@@ -159,6 +161,10 @@ def test_what_strace_saw_and_python_did_not_is_added(output: Path, tmp_path: Pat
     assert by_name["file", "/oddé\\xff"].note == "cannot be read: No such file or directory; seen by strace"
     assert by_name["file", "/known"].digest == DIGEST
     assert not [touch for touch in collected(output).touched if touch.note], "nobody asked for an audit"
+    monkeypatch.setattr(module, "_MOST", 3)
+    trace = TRACE.replace("FOLDER", str(tmp_path))
+    bounded = collected(output, trace=trace, audited=True)
+    assert (len(bounded.touched), bounded.notes) == (3, ("more than 3 different things",))
 
 
 def test_the_summary_names_the_first_of_each_kind_and_counts_the_rest() -> None:

@@ -22,6 +22,7 @@ _TOGETHER = (
     ("locking/test_lock.py",),
     ("strict/test_estimators.py",),
     ("strict/test_probe.py",),
+    ("strict/test_segments.py", "strict/test_stopping.py", "strict/test_threads.py"),  # LightGBM, XGBoost and torch
     ("test_noxfile.py",),
     ("training/test_trainer.py",),
 )  # fmt: skip

@@ -56,6 +56,20 @@ def test_threads_enter_the_group_only_where_they_were_not_shown_to_change_no_bit
     assert family(name).threads_in_group(2, strict=False) == 2
 
 
+def test_a_users_own_objective_puts_threads_into_the_group_and_its_libraries_are_probed():
+    own = family("lightgbm", custom_objective="losses:asymmetric", libraries=["scipy"])
+    assert own.threads_in_group(2, strict=True) == 2
+    assert own.probes == ("lightgbm", "numpy", "scipy")
+    assert family("noise", plugin="noise:make").threads_in_group(2, strict=True) == 2
+
+
+@pytest.mark.parametrize(("name", "changes"), [("lightgbm", True), ("xgboost", True), ("torch_mlp", False)])
+def test_segments_enter_the_signature_of_the_families_whose_bits_they_change(name, changes):
+    plain, two, three = (resolve_families({name: {}}, every)[0].hyperparameters_signature for every in (None, 2, 3))
+    assert (len({plain, two, three}) == 3) is changes
+    assert (plain == two == three) is not changes
+
+
 def test_the_libraries_that_an_experiment_may_name_are_those_there_are():
     assert {*BUILT_IN_FAMILIES.values(), "plugin"} == set(LIBRARIES)
     assert all(family(name).library == library for name, library in BUILT_IN_FAMILIES.items())

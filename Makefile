@@ -19,7 +19,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help deterministic-run test lint types imports test-outside test-inside engine release-check bench clean
+.PHONY: help deterministic-run test lint types imports test-outside test-inside test-gpu engine release-check bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -50,6 +50,10 @@ test-outside: $(VENV)/.ready-dev engine
 test-inside: $(VENV)/.ready-dev $(INSIDE)/.ready
 	HARNESS_TEST_PANEL="$$($(HARNESS) dataset sp500)" \
 	PYTHONPATH=$(CURDIR):$(INSIDE) PYTHONDONTWRITEBYTECODE=1 "$$($(HARNESS) host-environment)" -m pytest -n 2 tests/strict tests/training tests/record/test_hashing.py
+
+# With whichever python has torch for CUDA, XGBoost and pytest: make test-gpu PYTHON=/path/to/python
+test-gpu: ## Test on this machine's NVIDIA GPU, without an engine (PYTHON= one with torch for CUDA and pytest)
+	PYTHONPATH=$(CURDIR) "$(PYTHON)" -m pytest -rs tests/gpu
 
 engine: $(VENV)/.ready
 	docker/ensure-engine.sh

@@ -47,7 +47,8 @@ def fit(kind, seed, accelerator, made=example.Classifier):
     model = made(kind)
     trainer = lightning.Trainer(
         max_epochs=2, limit_train_batches=6, limit_val_batches=1, accelerator=accelerator, devices=1,
-        deterministic=True, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        deterministic=True, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
     )  # fmt: skip
     data = Subset(example.Digits(), range(400))
     loaders = DataLoader(data, batch_size=32, shuffle=True), DataLoader(data, batch_size=64)

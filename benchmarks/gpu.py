@@ -1,7 +1,7 @@
-"""What strict costs on a GPU, against torch's defaults: `python -m benchmarks.gpu [--rounds N] [--steps N] [--json FILE]`.
+"""What strict costs on a GPU, against the defaults: `python -m benchmarks.gpu [--rounds N] [--steps N] [--json FILE]`.
 
 It needs torch for CUDA and nothing else, no engine; where there is no GPU it says so and measures nothing. Every arm is
-a process of its own, because cuBLAS reads its workspace once; in each round every arm takes its turn on the same GPU, and
+a process of its own, because cuBLAS reads its workspace once; in each round every arm takes its turn on the GPU, and
 each begins another round. A step is timed by CUDA events around many of them. The figures are medians of the ratios
 within rounds, with their spread.
 

@@ -1,4 +1,4 @@
-"""The GPU's benchmark, as far as it goes without a GPU: how it compares, what each arm gets, how it says that it cannot."""
+"""The benchmark of GPUs, as far as it goes without one: how it compares, what each arm gets, how it says that it cannot."""
 
 import importlib.util
 

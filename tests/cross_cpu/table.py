@@ -1,0 +1,186 @@
+"""The outcome as files: operators.json, which strict reads, the records of this CPU, and the page for people."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.cross_cpu.cpus import EMULATED, NATIVE, ROOT
+from tests.cross_cpu.digests import digest
+from tests.cross_cpu.records import Record, compare, differing_cases, read
+from tests.cross_cpu.sweep import FOLDER
+
+OPERATORS = ROOT / "harness" / "strict" / "kernels" / "operators.json"
+PAGE = ROOT / "docs" / "portability.md"
+SEEN = Path(__file__).with_name("seen")
+PROFILE = "x86-64-v3"
+
+
+class Verdict(NamedTuple):
+    """What is known of one operator. `cpus` is portable, fixed, refused or untested; `on` the CPUs it was compared on.
+
+    `threads` is invariant, dependent or untested (no call was large enough for torch to split it).
+    """
+
+    cpus: str
+    threads: str
+    on: tuple[str, ...]
+    compared: int
+    note: str
+
+
+def records(folder: Path, settings: str, cpu: str, threads: int = 1) -> Record:
+    """All that was recorded under these settings; empty where nothing was."""
+    return read(sorted((folder / f"{settings}-{cpu}-{threads}").glob("*.jsonl")))
+
+
+def verdicts(
+    native: Record,
+    emulated: Mapping[str, Record],
+    *,
+    without: Iterable[str] = (),
+    threads: Mapping[str, str] | None = None,
+) -> dict[str, Verdict]:
+    """Every operator that this CPU ran. `without` are those that differed without our kernels, `threads` by operator.
+
+    Portable or fixed is an operator that every emulated CPU ran on inputs that this one ran it on, with equal results.
+    """
+    differ: dict[str, list[str]] = {}
+    on: dict[str, list[str]] = {}
+    compared: dict[str, int] = {}
+    loose: set[str] = set()
+    for cpu, record in sorted(emulated.items()):
+        for difference in compare(native.calls, record.calls):
+            if difference.compared:
+                on.setdefault(difference.operator, []).append(cpu)
+                compared[difference.operator] = compared.get(difference.operator, 0) + difference.compared
+            if difference.differ:
+                differ.setdefault(difference.operator, []).append(cpu)
+            if difference.unrepeatable:
+                loose.add(difference.operator)
+    found = {}
+    for operator in native.calls:
+        if not operator.startswith("aten::"):
+            continue
+        seen = tuple(on.get(operator, ()))
+        ours = operator in native.replaced
+        note = "our own kernel" if ours else ""
+        if operator in differ:
+            kind, note = "refused", "differs between this CPU and " + ", ".join(differ[operator])
+        elif len(seen) < len(EMULATED):
+            kind = "untested"
+        elif ours and operator in set(without):
+            kind, note = "fixed", "our own kernel; torch's differs between CPUs"
+        else:
+            kind = "portable"
+        if operator in loose:
+            note = "; ".join(part for part in (note, "does not repeat on one CPU either") if part)
+        thread = (threads or {}).get(operator, "untested")
+        found[operator] = Verdict(kind, thread, seen, compared.get(operator, 0), note)
+    return found
+
+
+def thread_verdicts(pairs: Iterable[tuple[Record, Record]]) -> dict[str, str]:
+    """For each operator whether one thread and two give the same, in every pair of records: large calls decide.
+
+    An operator whose calls were all small was never split, and is not in the answer, unless it differs all the same.
+    """
+    found: dict[str, str] = {}
+    for one, two in pairs:
+        for difference in compare(one.large, two.large):
+            if difference.differ:
+                found[difference.operator] = "dependent"
+            elif difference.compared:
+                found.setdefault(difference.operator, "invariant")
+        for difference in compare(one.small, two.small):
+            if difference.differ:
+                found[difference.operator] = "dependent"
+    return found
+
+
+def operators_json(torch: str, found: Mapping[str, Verdict]) -> str:
+    """The table that strict reads, one operator a line."""
+    lines = []
+    for operator in sorted(found):
+        verdict = found[operator]
+        entry = {"cpus": verdict.cpus, "threads": verdict.threads}
+        if verdict.on and verdict.cpus == "untested":
+            entry["on"] = " ".join(verdict.on)
+        if verdict.note:
+            entry["note"] = verdict.note
+        lines.append(f"  {json.dumps(operator)}: {json.dumps(entry)}")
+    head = f'{{"schema": "harness.operators/1", "torch": {json.dumps(torch)}, "operators": {{\n'
+    return head + ",\n".join(lines) + "\n}}\n"
+
+
+def seen_json(cpu: str, native: Record, emulated: Mapping[str, Record]) -> str:
+    """A digest over this CPU's results of each group of cases, so that the next CPU can be held against them.
+
+    Left out are groups in which an emulated CPU differs: those are not promised.
+    """
+    wrong = {group_of(case) for record in emulated.values() for case in differing_cases(native.cases, record.cases)}
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for case, result in sorted(native.cases.items()):
+        if group_of(case) not in wrong and native.groups.get(group_of(case)) == "ended":
+            groups.setdefault(group_of(case), []).append((case, result))
+    start = native.starts[-1]
+    head = {"cpu": cpu, "torch": start["torch"], "kernels": start["kernels"]}
+    digests = {name: digest(cases) for name, cases in groups.items()}
+    return json.dumps({**head, "groups": digests}, indent=1, ensure_ascii=False) + "\n"
+
+
+def differing_groups(theirs: Mapping[str, str], mine: Mapping[str, str]) -> list[str]:
+    """The groups that two real CPUs both ran and that ended differently, by name."""
+    return sorted(name for name in theirs.keys() & mine.keys() if theirs[name] != mine[name])
+
+
+def group_of(case: str) -> str:
+    """The group that a case is of."""
+    return case.rpartition("/")[0]
+
+
+def libraries(native: Record, emulated: Mapping[str, Record]) -> list[tuple[str, int, dict[str, tuple[int, int]]]]:
+    """What is no operator of torch's, and each fit: name, cases here, and by CPU (compared, differing)."""
+    rows = []
+    names = sorted({name for name in native.calls if not name.startswith("aten::") and "::" in name})
+    for prefix in sorted({name.partition("::")[0] for name in names}):
+        if prefix not in ("numpy", "probe"):
+            continue
+        mine = {name: results for name, results in native.calls.items() if name.startswith(prefix + "::")}
+        by_cpu = {}
+        for cpu, record in emulated.items():
+            found = [row for row in compare(mine, record.calls) if row.compared]
+            by_cpu[cpu] = (sum(row.compared for row in found), sum(row.differ for row in found))
+        rows.append((prefix, sum(map(len, mine.values())), by_cpu))
+    return rows
+
+
+def fits(native: Record, emulated: Mapping[str, Record], groups: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+    """Each fit by name and, by CPU, whether all of it was the same, differed, or was not run."""
+    rows = []
+    for group in groups:
+        mine = {case: result for case, result in native.cases.items() if case.startswith(group + "/")}
+        by_cpu = {}
+        for cpu, record in emulated.items():
+            theirs = {case: result for case, result in record.cases.items() if case in mine}
+            if record.groups.get(group) != "ended" or not theirs:
+                by_cpu[cpu] = "not run"
+            else:
+                by_cpu[cpu] = "same" if theirs == mine else "differs"
+        rows.append((group, by_cpu))
+    return rows
+
+
+def load(folder: Path = FOLDER) -> tuple[Record, dict[str, Record], set[str], dict[str, str]]:
+    """This CPU's records, the emulated ones', what differs without our kernels, and what threads change."""
+    native = records(folder, PROFILE, NATIVE)
+    emulated = {cpu: records(folder, PROFILE, cpu) for cpu in EMULATED}
+    bare = records(folder, "pins", NATIVE)
+    without = {
+        row.operator
+        for cpu in EMULATED
+        for row in compare(bare.calls, records(folder, "pins", cpu).calls)
+        if row.differ and not row.unrepeatable
+    }
+    pairs = [(records(folder, name, NATIVE, 1), records(folder, name, NATIVE, 2)) for name in (PROFILE, "native")]
+    return native, emulated, without, thread_verdicts(pairs)

@@ -129,6 +129,21 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def cross_cpu(session: nox.Session) -> None:
+    """Compare operators and fits here and on emulated CPUs, to the bit (--minutes 60)."""
+    if shutil.which("qemu-x86_64") is None:
+        session.skip("there is no qemu-x86_64 to emulate CPUs with: install Debian's package qemu-user")
+    _install(session, *LOCKS)
+    python = _run(session, "python", "-m", "harness", "host-environment", silent=True).splitlines()[-1]
+    inside = Path(session.virtualenv.location).resolve() / "inside"  # the database of operators asks for expecttest
+    packages = ("--target", str(inside), "--require-hashes", "-r", "lockfiles/inside-test.txt")
+    _run(session, "uv", "pip", "install", "--quiet", "--python", python, *packages)
+    variables = {**_variables(os.environ), "PYTHONPATH": f"{ROOT}{os.pathsep}{inside}", "PYTHONDONTWRITEBYTECODE": "1"}
+    arguments = ("-m", "tests.cross_cpu", "sweep", *session.posargs)
+    session.run(python, *arguments, env=variables, include_outer_env=False, external=True)
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Check all that a release must pass, and write the page that its manager signs."""
     if not any(argument.partition("=")[0] == "--release" for argument in session.posargs):

@@ -27,12 +27,21 @@ class _Finder:
 
     def __init__(self) -> None:
         self.pending: dict[str, list[Callback]] = {}
+        self._looking: set[str] = set()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in self.pending:
+        # A script that imports this package has a finder beside the hook's: each of the two asks the other.
+        if name not in self.pending or name in self._looking:
             return None
+        self._looking.add(name)
+        try:
+            return self._find(name, path, target)
+        finally:
+            self._looking.discard(name)
+
+    def _find(self, name: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
         for finder in sys.meta_path:
             find = getattr(finder, "find_spec", None)
             spec = find(name, path, target) if finder is not self and find is not None else None
@@ -47,7 +56,7 @@ class _Finder:
         original = loader.exec_module  # type: ignore[attr-defined]
 
         def exec_module(module: ModuleType) -> None:
-            del loader.exec_module  # type: ignore[attr-defined]
+            vars(loader).pop("exec_module", None)
             original(module)
             for callback in self.pending.pop(name, []):
                 callback(module)

@@ -169,15 +169,16 @@ def _printed(old: ScriptRun, new: ScriptRun, facts: Pair) -> Iterator[Finding]:
 
 
 def _pairs(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[str], list[str]]:
-    """The files of two runs that are one: of the same name, else of names that differ in times, numbers and tokens."""
+    """The files of two runs that are one: of the same name, else of names that differ in times, tokens and numbers."""
     pairs = [(name, name) for name in sorted(old.keys() & new.keys())]
     gone, added = sorted(old.keys() - new.keys()), sorted(new.keys() - old.keys())
-    for form in (volatile_form, _loose_form):
-        waiting: dict[str, list[str]] = {}
+    # Of several whose names are of one form, those with the same content belong together.
+    for form, content in ((_loose_form, True), (volatile_form, False), (_loose_form, False)):
+        waiting: dict[tuple[str, str], list[str]] = {}
         for name in added:
-            waiting.setdefault(form(name), []).append(name)
+            waiting.setdefault((form(name), new[name] if content else ""), []).append(name)
         for name in tuple(gone):
-            if found := waiting.get(form(name)):
+            if found := waiting.get((form(name), old[name] if content else "")):
                 pairs.append((name, found.pop(0)))
                 gone.remove(name)
                 added.remove(pairs[-1][1])

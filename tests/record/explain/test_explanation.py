@@ -73,6 +73,15 @@ def test_files_whose_names_differ_in_a_time_are_one(tmp_path: Path) -> None:
     ]
 
 
+def test_of_files_with_random_names_those_with_the_same_content_are_one(tmp_path: Path) -> None:
+    old, new = two(tmp_path)
+    old.files = {"part_a1b2c3d4": b"1", "part_b1b2c3d4": b"2"}
+    new.files = {"part_e1b2c3d4": b"2", "part_f1b2c3d4": b"1"}
+    assert {where for _, where, _, _ in explained(old, new)} == {"its name"}
+    new.files["part_e1b2c3d4"] = b"3"
+    assert ("outputs/part_e1b2c3d4", "line 1", Kind.NUMBER, False) in explained(old, new)
+
+
 def test_a_file_that_only_one_run_has_is_named_and_not_explained(tmp_path: Path) -> None:
     old, new = two(tmp_path)
     old.files = {"a.txt": b"1", "same": b"1"}

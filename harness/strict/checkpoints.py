@@ -16,8 +16,9 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from harness.errors import HarnessError, IncomparableError, IntegrityError, PrerequisiteError, UsageError
 from harness.record.files import sync_folder
@@ -235,7 +236,7 @@ def _checked_body(path: Path) -> memoryview:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+def _opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
     """A plain file, open to read, and its size: no link is followed, no pipe waited for."""
     if path.is_symlink():
         raise IntegrityError(f"{path} is not a plain file: it is a link")

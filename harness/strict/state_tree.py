@@ -200,8 +200,9 @@ def _store_array(numpy: Any, value: Any, where: str) -> Stored:
             f"{where} is an array of {value.dtype}, which no checkpoint holds", hint="Keep its columns as plain arrays."
         )
     axes = _axes(value.strides)
-    data = numpy.ascontiguousarray(value.transpose(axes)).reshape(-1).view(numpy.uint8) if value.size else b""
-    return Stored(value.dtype.str, value.shape, axes, data.data if value.size else data)
+    flat = numpy.ascontiguousarray(value.transpose(axes)).reshape(-1)
+    data = flat.view(numpy.uint8).data if value.size and value.dtype.itemsize else b""
+    return Stored(value.dtype.str, value.shape, axes, data)
 
 
 def _store_tensor(torch: Any, value: Any, where: str) -> Stored:

@@ -72,7 +72,7 @@ def take_finished(
     if found is None:
         return None
     result, name = decode(found.state["result"])
-    if Path(name).name != name:
+    if not name or Path(name).name != name:
         raise IntegrityError(f"{found.path} names the model file {name!r}, which is no file's name")
     save_array(predictions, found.state["predictions"])
     with writing(folder):

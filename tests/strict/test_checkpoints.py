@@ -83,6 +83,7 @@ ARRAYS = {
     "no rows": np.zeros((0, 5)),
     "big-endian": np.arange(3, dtype=">i4"),
     "texts": np.array(["a", "bcd", "é"]),
+    "texts without letters": np.array(["", ""], "U0"),
     "bytes": np.array([b"a", b"bc"]),
     "days": np.array(["2020-01-01", "NaT"], "M8[D]"),
     "complex": np.array([1 + 2j, complex("nan")]),

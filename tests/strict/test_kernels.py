@@ -11,10 +11,10 @@ np = pytest.importorskip("numpy")
 
 from harness.strict.kernels.attention import LARGEST, replace_attention  # noqa: E402
 from harness.strict.kernels.convolutions import replace_convolutions  # noqa: E402
+from harness.strict.kernels.functions import replace_functions  # noqa: E402
 from harness.strict.kernels.library import Registered  # noqa: E402
 from harness.strict.kernels.products import OPERATORS, replace_products  # noqa: E402
 from harness.strict.kernels.recurrent import replace_layers  # noqa: E402
-from harness.strict.kernels.roots import replace_roots  # noqa: E402
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_what_torch_refuses_is_refused_in_its_words(registered: Registered) -> N
     ]
     wanted = [outcome(call) for call in calls]
     replace_products(registered)
-    replace_roots(registered)
+    replace_functions(registered)
     for call, words in zip(calls, wanted, strict=True):
         if "torch.float32 (" not in words:
             assert outcome(call) == words
@@ -149,7 +149,7 @@ def test_whole_and_complex_numbers_stay_with_torch(registered: Registered) -> No
     wanted = [outcome(lambda: torch.mm(whole, whole.t())), outcome(lambda: torch.mm(complex_, complex_.mH))]
     roots = [outcome(lambda: torch.sqrt(whole)), outcome(lambda: torch.sqrt(complex_)), outcome(lambda: whole**0.5)]
     replace_products(registered)
-    replace_roots(registered)
+    replace_functions(registered)
     assert [outcome(lambda: torch.mm(whole, whole.t())), outcome(lambda: torch.mm(complex_, complex_.mH))] == wanted
     assert outcome(lambda: torch.sqrt(complex_)) == roots[1]
     # torch turns whole numbers into float32 within its kernel, past ours: small squares are exact all the same.
@@ -198,7 +198,7 @@ def test_vmap_fake_tensors_and_tracing_see_the_operators_that_they_know(register
     from torch.fx.experimental.proxy_tensor import make_fx
 
     replace_products(registered)
-    replace_roots(registered)
+    replace_functions(registered)
     stack, matrix = numbers(6, 4, 5).abs(), numbers(5, 3)
     many = torch.vmap(lambda one: torch.mm(one, matrix).abs().sqrt())(stack)
     torch.testing.assert_close(many, (stack @ matrix).abs().sqrt())
@@ -225,7 +225,7 @@ def test_small_products_stay_with_torch_where_a_least_size_is_given(registered: 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_square_roots_are_correctly_rounded(registered: Registered, dtype: Any) -> None:
     x = numbers(4099, dtype=dtype).abs() * 1e3
-    replace_roots(registered)
+    replace_functions(registered)
     exact = torch.tensor([math.sqrt(value) for value in x.tolist()], dtype=torch.float64).to(dtype)
     out = torch.empty_like(x)
     for found in (
@@ -241,10 +241,22 @@ def test_square_roots_are_correctly_rounded(registered: Registered, dtype: Any) 
     assert not into[:, 0].any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_arctangents_are_numpys_and_their_derivatives_right(registered: Registered, dtype: Any) -> None:
+    x = numbers(1001, dtype=dtype) * 3
+    wanted = torch.atan(x)
+    replace_functions(registered)
+    assert np.array_equal(x.atan().numpy(), np.arctan(x.numpy()))
+    assert torch.equal(x.clone().atan_(), x.arctan())
+    assert torch.equal(torch.atan(x, out=torch.empty_like(x)), x.atan())
+    torch.testing.assert_close(x.atan(), wanted)
+    assert torch.autograd.gradgradcheck(torch.atan, [x[:4].double().requires_grad_()])
+
+
 def test_square_roots_of_what_has_none_are_torchs(registered: Registered) -> None:
     odd = torch.tensor([-1.0, -0.0, 0.0, math.inf, -math.inf, math.nan, 1e-45])
     wanted = odd.sqrt()
-    replace_roots(registered)
+    replace_functions(registered)
     found = odd.sqrt()
     assert torch.equal(found.isnan(), wanted.isnan())
     assert torch.equal(found.signbit()[1:4], wanted.signbit()[1:4])
@@ -254,7 +266,7 @@ def test_square_roots_of_what_has_none_are_torchs(registered: Registered) -> Non
 
 
 def test_derivatives_of_the_square_root_are_right(registered: Registered) -> None:
-    replace_roots(registered)
+    replace_functions(registered)
     x = (numbers(5, dtype=torch.float64).abs() + 0.5).requires_grad_()
     for function in (torch.sqrt, lambda value: value**0.5):
         assert torch.autograd.gradcheck(function, [x])

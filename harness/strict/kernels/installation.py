@@ -5,11 +5,11 @@ from typing import Any
 
 from harness.strict.kernels.attention import replace_attention
 from harness.strict.kernels.convolutions import replace_convolutions
+from harness.strict.kernels.functions import replace_functions
 from harness.strict.kernels.library import Registered
 from harness.strict.kernels.products import replace_products
 from harness.strict.kernels.recurrent import replace_layers
 from harness.strict.kernels.refused import read_table, refuse_operators
-from harness.strict.kernels.roots import replace_roots
 
 PORTABLE = "x86-64-v3"
 LEAST = 2**24
@@ -31,13 +31,13 @@ def install(torch: Any, profile: str, *, vendor: str) -> None:
     if profile == PORTABLE:
         swept, operators = read_table()
         replace_products(registered)
-        replace_roots(registered)
+        replace_functions(registered)
         replace_convolutions(registered)
         replace_layers(registered)
         replace_attention(registered)
         refused = refuse_operators(registered, operators)
         selected = {
-            "products": "openblas", "sqrt": "numpy", "lstm": "steps", "attention": "products",
+            "products": "openblas", "sqrt": "numpy", "atan": "numpy", "lstm": "steps", "attention": "products",
             "low_precision": "float32", "refused": str(len(refused)), "operators": swept or "not swept",
         }  # fmt: skip
         if swept and swept != str(torch.__version__):

@@ -1,20 +1,27 @@
-"""Square roots, correctly rounded: torch's own come from MKL, which uses each processor's own approximation."""
+"""Functions of single numbers that are NumPy's: torch's own come from MKL, whose bits here differ between processors.
+
+For square roots MKL takes each processor's own approximation; NumPy's are correctly rounded. NumPy's arctangent is the
+C library's, which is the same on every processor with FMA.
+"""
 
 from typing import Any
 
 from harness.strict.kernels.library import Kernel, Registered
 from harness.strict.kernels.memory import make_views
 
+FUNCTIONS = {"sqrt": "sqrt", "atan": "arctan"}
+"""NumPy's name of each function by torch's."""
 
-def replace_roots(registered: Registered) -> None:
-    """Replace `sqrt`, and `pow` where its exponent is one half: torch calls the same kernel for it."""
+
+def replace_functions(registered: Registered) -> None:
+    """Replace `FUNCTIONS`, and `pow` where its exponent is one half: torch calls the kernel of `sqrt` for it."""
     torch = registered.torch
-    root = make_root(torch)
-    kernels = {
-        "aten::sqrt": _functional(root, registered.original("aten::sqrt")),
-        "aten::sqrt.out": _out(root, registered.original("aten::sqrt.out")),
-        "aten::sqrt_": _in_place(root, registered.original("aten::sqrt_")),
-    }
+    kernels = {}
+    for name, theirs in FUNCTIONS.items():
+        function, operator = make_function(torch, theirs), f"aten::{name}"
+        kernels[operator] = _functional(function, registered.original(operator))
+        kernels[f"{operator}.out"] = _out(function, registered.original(f"{operator}.out"))
+        kernels[f"{operator}_"] = _in_place(function, registered.original(f"{operator}_"))
     half = {
         "aten::pow.Tensor_Scalar": torch.ops.aten.sqrt.default,
         "aten::pow_.Scalar": torch.ops.aten.sqrt_.default,
@@ -26,16 +33,16 @@ def replace_roots(registered: Registered) -> None:
         registered.replace(name, kernel)
 
 
-def make_root(torch: Any) -> Kernel:
-    """NumPy's square root of a float32 or float64 tensor, laid out as torch would, or into another tensor."""
+def make_function(torch: Any, name: str) -> Kernel:
+    """NumPy's `name` of a float32 or float64 tensor, laid out as torch would, or into another tensor."""
     import numpy as np
 
     exact = frozenset((torch.float32, torch.float64))
     # As torch, which says nothing of negative numbers.
-    quiet, square_root, empty_like = np.errstate, np.sqrt, torch.empty_like
+    quiet, compute, empty_like = np.errstate, getattr(np, name), torch.empty_like
     _, flat = make_views(torch)
 
-    def root(self: Any, into: Any = None) -> Any:
+    def function(self: Any, into: Any = None) -> Any:
         if self.dtype not in exact or (into is not None and into.dtype is not self.dtype):
             return NotImplemented
         if into is None:
@@ -45,35 +52,35 @@ def make_root(torch: Any) -> Kernel:
         result = into if dense else empty_like(source)
         if result.numel():
             with quiet(invalid="ignore"):
-                square_root(flat(source), out=flat(result))
+                compute(flat(source), out=flat(result))
         return into if dense else into.copy_(result)
 
-    return root
+    return function
 
 
-def _functional(root: Kernel, original: Kernel) -> Kernel:
+def _functional(function: Kernel, original: Kernel) -> Kernel:
     def kernel(self: Any) -> Any:
-        result = root(self)
+        result = function(self)
         return original(self) if result is NotImplemented else result
 
     return kernel
 
 
-def _out(root: Kernel, original: Kernel) -> Kernel:
+def _out(function: Kernel, original: Kernel) -> Kernel:
     def kernel(self: Any, *, out: Any) -> Any:
-        if out.shape != self.shape or root(self, out) is NotImplemented:
+        if out.shape != self.shape or function(self, out) is NotImplemented:
             # It refuses or resizes `out`, with its own words.
             original(self, out=out)
-            result = root(self)
+            result = function(self)
             return out if result is NotImplemented else out.copy_(result)
         return out
 
     return kernel
 
 
-def _in_place(root: Kernel, original: Kernel) -> Kernel:
+def _in_place(function: Kernel, original: Kernel) -> Kernel:
     def kernel(self: Any) -> Any:
-        return original(self) if root(self, self) is NotImplemented else self
+        return original(self) if function(self, self) is NotImplemented else self
 
     return kernel
 

@@ -31,6 +31,11 @@ LIGHTGBM: dict[str, dict[str, Any]] = {
     "l1": {"objective": "l1"},
     "huber": {"objective": "huber", "alpha": 3.0},
     "quantile": {"objective": "quantile", "alpha": 0.9},
+    "fair": {"objective": "fair"},
+    "mape": {"objective": "mape"},
+    "poisson": {"objective": "poisson"},
+    "gamma": {"objective": "gamma"},
+    "tweedie": {"objective": "tweedie"},
     "custom objective": {"custom_objective": "objectives:logcosh"},
     "early stopping": {"early_stopping_rounds": 3, "learning_rate": 0.9, "early_stopping_metric": "mae"},
 }
@@ -46,6 +51,9 @@ XGBOOST: dict[str, dict[str, Any]] = {
     "absolute": {"objective": "reg:absoluteerror"},
     "huber": {"objective": "reg:pseudohubererror", "huber_slope": 3.0},
     "quantile": {"objective": "reg:quantileerror", "quantile_alpha": 0.9},
+    "poisson": {"objective": "count:poisson"},
+    "gamma": {"objective": "reg:gamma"},
+    "tweedie": {"objective": "reg:tweedie"},
     "custom objective": {"custom_objective": "objectives:logcosh"},
     "early stopping": {"early_stopping_rounds": 3, "eta": 0.9, "early_stopping_metric": "mae"},
 }
@@ -81,6 +89,8 @@ def rows():
 def fitted(library: str, config: dict[str, Any], threads: int, *, kind="regression", strict=True):
     features, target, weight = rows()
     target = (target > 0).astype(float) if kind == "classification" else target
+    if str(config.get("objective")).rpartition(":")[2] in ("poisson", "gamma", "tweedie", "squaredlogerror"):
+        target = np.minimum(np.abs(target), 1e6) + 1e-9  # they are for what is above 0
     rounds = {"torch": {"epochs": 2}, "ridge": {}}.get(library, {"n_estimators": ROUNDS})
     model = create_estimator(
         library, {**rounds, **config}, 42, kind, threads=threads if strict else None, strict=strict
@@ -126,6 +136,14 @@ def test_without_strict_these_rows_show_the_threads_of_lightgbm(missing):
 def test_where_threads_stand_in_the_group_a_fit_repeats_on_that_number_of_threads(library, kind, threads):
     assert not find_library(library).thread_invariant
     assert fitted(library, {}, threads, kind=kind) == fitted(library, {}, threads, kind=kind)
+
+
+@pytest.mark.skipif(CORES < 2, reason="needs two cores")
+def test_the_threads_of_xgboost_are_seen_in_the_gain_of_a_split_so_they_must_stand_in_the_group():
+    assert not find_library("xgboost").thread_invariant
+    one, two = (fitted("xgboost", {"objective": "reg:squaredlogerror"}, count) for count in (1, 2))
+    assert one[0] != two[0]
+    assert two == fitted("xgboost", {"objective": "reg:squaredlogerror"}, 2)
 
 
 @pytest.mark.skipif(CORES < 2, reason="needs two cores")

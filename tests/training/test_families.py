@@ -50,7 +50,7 @@ def test_a_library_that_was_not_probed_is_named():
         family("torch_mlp").probe_signature({"numpy": {}})
 
 
-@pytest.mark.parametrize(("name", "entering"), [("lightgbm", None), ("xgboost", None), ("torch_mlp", 2), ("ridge", 2)])
+@pytest.mark.parametrize(("name", "entering"), [("lightgbm", None), ("xgboost", 2), ("torch_mlp", 2), ("ridge", 2)])
 def test_threads_enter_the_group_only_where_they_were_not_shown_to_change_no_bit(name, entering):
     assert family(name).threads_in_group(2, strict=True) == entering
     assert family(name).threads_in_group(2, strict=False) == 2

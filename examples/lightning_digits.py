@@ -1,6 +1,6 @@
 """A small vision transformer and a CNN on scikit-learn's digits, with Lightning. Run it strictly:
 
-harness exec -- python lightning_digits.py --epochs 2
+harness exec -- python lightning_digits.py
 """
 
 import argparse
@@ -57,7 +57,7 @@ def convolutions():
 
 
 class Classifier(lightning.LightningModule):
-    def __init__(self, kind, rate=5e-3):
+    def __init__(self, kind, rate=3e-3):
         super().__init__()
         self.save_hyperparameters()
         self.rate = rate
@@ -75,12 +75,12 @@ class Classifier(lightning.LightningModule):
 
     def configure_optimizers(self):
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.rate)
-        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.7)]
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.9)]
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--precision", default="32-true", help="or bf16-mixed")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The benchmark of GPUs, as far as it goes without one: how it compares, what each arm gets, how it says that it cannot."""
+"""The benchmark of GPUs, as far as it goes without one: how it compares, what an arm gets, how it says why not."""
 
 import importlib.util
 

@@ -19,10 +19,10 @@ def make_views(torch: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     import numpy as np
 
     ndarray, at = np.ndarray, _EVERYTHING.from_address
-    kinds = {torch.float32: np.dtype("f4"), torch.float64: np.dtype("f8")}
+    kinds: dict[Any, Any] = {torch.float32: np.dtype("f4"), torch.float64: np.dtype("f8")}
 
     def memory(tensor: Any) -> Any:
-        buffer = at(tensor.data_ptr())
+        buffer: Any = at(tensor.data_ptr())
         buffer.tensor = tensor  # a copy is held by nothing but the array that is made on it
         return buffer
 

@@ -21,7 +21,7 @@ def watch(recorder: Recorder) -> None:
     import random
 
     random.Random.seed = _noting(random.Random.seed, "random.seed", recorder)  # type: ignore[method-assign]
-    random.seed = random._inst.seed  # type: ignore[attr-defined]
+    random.seed = random._inst.seed
 
     def numpy_random(module: Any) -> None:
         for name in ("seed", "default_rng"):

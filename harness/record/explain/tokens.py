@@ -16,7 +16,7 @@ _MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _TOKEN = re.compile(
     rf"""
     (?P<uuid>(?<![0-9a-fA-F])[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}(?![0-9a-fA-F]))
-    |(?P<temporary>/tmp/(?:[\w.-]*[\W_])?\w*?[a-z0-9_]{{8}}(?!\w))
+    |(?P<temporary>/tmp/(?:[\w.-]{{0,80}}[a-z0-9_]{{8}}/){{0,4}}(?:[\w.-]{{0,80}}[\W_])?\w{{0,80}}?[a-z0-9_]{{8}}(?!\w))
     |(?P<moment>(?<!\d)\d{{4}}-\d\d-\d\d[T\ _-]\d\d[:-]?\d\d[:-]?\d\d(?:[.,]\d{{1,9}})?(?:Z|[+-]\d\d:?\d\d)?(?!\d)
         |(?<!\d)20\d{{6}}[-_T]?\d{{6}}(?:[-_.]?\d{{6}})?Z?(?!\d)
         |(?:(?:{_DAYS}),?\ +)?(?:{_MONTHS})\ +\d{{1,2}},?\ +\d\d:\d\d:\d\d\ +(?:[A-Z]{{3,4}}\ +)?\d{{4}}
@@ -46,6 +46,7 @@ _FORMATS = (
     "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H-%M-%S", "%Y-%m-%dT%H%M%S", "%Y%m%dT%H%M%S", "%a %b %d %H:%M:%S %Y",
     "%b %d %H:%M:%S %Y", "%Y-%m-%d", "%Y%m%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y",
 )  # fmt: skip
+_DRAWN = re.compile(r"[a-z0-9_]{8}(?=/|$)")  # what `tempfile` ends a name with
 _ZONES = timedelta(hours=14)
 _SLACK = timedelta(seconds=2)
 _LARGEST_PID = 1 << 22
@@ -156,7 +157,7 @@ def _classify(index: int, old: Sequence[Token], new: Sequence[Token], where: str
         return Finding(where, Kind.HOST, *texts)
     if kind == "uuid":
         return Finding(where, Kind.TOKEN, *texts, "a UUID")
-    if kind == "temporary" and one.text[:-8] == other.text[:-8]:
+    if kind == "temporary" and _DRAWN.sub("", one.text) == _DRAWN.sub("", other.text):
         return Finding(where, Kind.TOKEN, *texts, "a temporary file's name")
     if kind == "address":
         return Finding(where, Kind.ADDRESS, *texts)

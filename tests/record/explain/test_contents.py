@@ -64,6 +64,7 @@ def zipped(stamp: tuple[int, ...] = (2026, 3, 5, 10, 0, 0), **members: bytes) ->
         ("<Node object at 0x7f3c00aa1020>", "<Node object at 0x7f4400aa1020>", Kind.ADDRESS),
         ("pid 4711", "pid 4712", Kind.PROCESS),
         ("in /tmp/cache_ab12xy_z/a.csv", "in /tmp/cache_cd34_vwq/a.csv", Kind.TOKEN),
+        ("/tmp/run-lastfv3r/cache_st6hk_ii", "/tmp/run-k3ytfv3r/cache_w_6hk_ii", Kind.TOKEN),
         ("in /tmp/tmpab12xy_z.", "in /tmp/tmpcd34_vwq.", Kind.TOKEN),
         ("host: 0a1b2c3d4e5f", "host: 0a1b2c3d4e60", Kind.HOST),
         ("{'red', 'green', 'blue'}", "{'blue', 'red', 'green'}", Kind.ORDER),

@@ -34,7 +34,7 @@ def _run(info: Any, dtype: torch.dtype, count: int, emit: Emit) -> None:
     recorder = Recorder()
     with recorder:
         samples = list(islice(info.sample_inputs("cpu", dtype, requires_grad=gradient), count))
-    emit("samples", recorder.take(), digest([_content(sample) for sample in samples]))
+    emit(f"first {count} inputs", recorder.take(), digest([_content(sample) for sample in samples]))
     for index, sample in enumerate(samples):
         emit(str(index), *_case(info, sample, recorder, gradient))
         if index < STRIDED:

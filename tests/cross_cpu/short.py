@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from tests.cross_cpu.fits import fit_network, make_mlp
+from tests.cross_cpu.digests import digest
+from tests.cross_cpu.fits import make_mlp
 from tests.cross_cpu.groups import Emit, Group
+from tests.cross_cpu.recorder import Recorder
 from tests.cross_cpu.sizes import run_cases, tensor
 
+STEPS = 4
 Cases = Iterator[tuple[str, Any, list[Any]]]
 
 
@@ -21,7 +24,24 @@ def groups() -> Iterator[Group]:
 
 
 def _fit(emit: Emit) -> None:
-    fit_network(make_mlp, "AdamW", False, emit)
+    from torch.optim.adam import adam  # the optimizer classes import torch's compiler: long under emulation
+
+    torch.manual_seed(42)
+    model, shape = make_mlp(torch)
+    weights = list(model.parameters())
+    state = [[torch.zeros_like(weight) for weight in weights] for _ in range(2)]
+    steps = [torch.tensor(0.0) for _ in weights]
+    for step in range(STEPS):
+        recorder = Recorder()
+        with recorder:
+            loss = model(tensor(step + 1, *shape, dtype=torch.float32)).square().mean()
+            gradients = torch.autograd.grad(loss, weights)
+            with torch.no_grad():
+                adam(
+                    weights, list(gradients), *state, [], steps, foreach=False, amsgrad=False, beta1=0.9, beta2=0.999,
+                    lr=0.01, weight_decay=0.01, eps=1e-8, maximize=False, decoupled_weight_decay=True,
+                )  # fmt: skip
+        emit(f"step {step}", recorder.take(), digest(loss, weights))
 
 
 def _operators() -> Cases:

@@ -85,6 +85,8 @@ def compare_line(before: str, after: str, where: str, facts: Pair, *, label: str
         yield Finding(where, _reordered(old, new) or Kind.TEXT, shown(before), shown(after))
         return
     differing = [index for index, (one, other) in enumerate(zip(old, new, strict=True)) if one.text != other.text]
+    # Numbers in columns are padded: the blanks before them change with their length.
+    differing = [index for index in differing if not old[index].text.isspace()] or differing
     found = [_classify(index, old, new, where, facts, label) for index in differing]
     if any(one.kind in (Kind.NUMBER, Kind.TEXT) for one in found) and len(found) > 1:
         plain = [one for one in found if one.kind not in (Kind.NUMBER, Kind.TEXT)]
@@ -136,7 +138,7 @@ def _without_folders(before: str, after: str, facts: Pair) -> tuple[str, str, bo
 
 
 def _same_form(one: Token, other: Token) -> bool:
-    if one.text == other.text:
+    if one.text == other.text or (one.text.isspace() and other.text.isspace()):
         return True
     if {one.kind, other.kind} <= {"number", "hex", "word"} and "hex" in (one.kind, other.kind):
         return len(one.text) == len(other.text)

@@ -58,6 +58,7 @@ def zipped(stamp: tuple[int, ...] = (2026, 3, 5, 10, 0, 0), **members: bytes) ->
         (f"t={BEGUN.timestamp() + 4:.3f}", f"t={LATER.timestamp() + 5:.3f}", Kind.TIME),
         (f"t={BEGUN.timestamp() * 1000:.0f}", f"t={LATER.timestamp() * 1000:.0f}", Kind.TIME),
         ("took 1.25s", "took 1.31s", Kind.DURATION),
+        ("fit     9.87 ms", "fit    10.02 ms", Kind.DURATION),
         ("elapsed: 3.5", "elapsed: 4.5", Kind.DURATION),
         ("31.5 it/s", "29.1 it/s", Kind.DURATION),
         ("id 6f1b2c3d-0a0a-4b4b-8c8c-123456789abc", "id 6f1b2c3d-0a0a-4b4b-8c8c-123456789abd", Kind.TOKEN),
@@ -82,6 +83,7 @@ def test_a_cause_in_text_is_named(before: str, after: str, kind: Kind, facts: Pa
         ("t=1709632803.0", f"t={LATER.timestamp():.1f}", Kind.NUMBER),
         ("took 1.25s", "took 900.5s", Kind.NUMBER),  # longer than the run
         ("loss 0.125", "loss 0.126", Kind.NUMBER),
+        ("a  b", "a b", Kind.TEXT),
         ("time steps 5", "colour 5", Kind.TEXT),
         ("in /tmp/first/a.csv", "in /tmp/other/a.csv", Kind.TEXT),
         ("in cache_abcdefgh", "in cache_ijklmnop", Kind.TEXT),

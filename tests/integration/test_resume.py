@@ -48,6 +48,7 @@ def kill_after_a_checkpoint(folder: Path, process: "subprocess.Popen[str]") -> N
         time.sleep(0.01)
     process.kill()
     process.communicate(timeout=60)
+    time.sleep(2)  # the program ends a moment after the harness, and may write until then
 
 
 def outputs(folder: Path, name: str) -> dict[str, bytes]:
@@ -64,7 +65,8 @@ def test_the_pages_program_goes_on_where_it_was_killed(folder: Path) -> None:
     data[-20] ^= 1
     newest.write_bytes(data)
     code, said = finish(start(folder, "--resume", "--run-name=damaged"))
-    assert (code, f"{newest.name} is damaged" in said) == (4, True), said
+    assert code == 4, said
+    assert f"{newest.name} is damaged" in said
     before = int(newest.stem[5:])
     code, said = finish(start(folder, "--resume", f"--resume-before={before}", "--run-name=resumed"))
     assert code == 0, said

@@ -19,7 +19,6 @@ from tests.cross_cpu.table import (
     load,
     operators_json,
     seen_json,
-    verdicts,
 )
 
 SECTIONS = ("fits", "probes", "float32", "sizes", "arrays", "float64")
@@ -55,8 +54,7 @@ def _sweep(options: argparse.Namespace) -> int:
     parts = list(parts_of(options.sections, options.cpus, settings, 1))
     for line in run(parts, minutes=options.minutes, jobs=options.jobs, samples=options.samples):
         say(line)
-    native, emulated, _, _ = load()
-    found = verdicts(native, emulated)
+    native, emulated, found = load()
     for cpu, record in emulated.items():
         wrong = culprits(compare(native.calls, record.calls))
         say(f"{cpu}: {sum(map(len, record.calls.values()))} calls, different: {', '.join(wrong) or 'none'}")
@@ -72,12 +70,11 @@ def _threads() -> int:
 
 
 def _table() -> int:
-    native, emulated, without, threads = load()
+    native, emulated, found = load()
     if not native.calls or not any(record.calls for record in emulated.values()):
         say("there are no records yet: run `python -m tests.cross_cpu sweep` first")
         return 2
     version, here = native.starts[-1]["torch"], name_of_this_cpu()
-    found = verdicts(native, emulated, without=without, threads=threads)
     OPERATORS.write_text(operators_json(version, found))
     SEEN.mkdir(exist_ok=True)
     (SEEN / file_name(here)).write_text(seen_json(here, native, emulated))
@@ -95,7 +92,7 @@ def file_name(cpu: str) -> str:
 
 
 def _seen() -> int:
-    native, emulated, _, _ = load()
+    native, emulated, _ = load()
     if not native.cases:
         say(f"there are no records yet: run `python -m tests.cross_cpu sweep --cpus {NATIVE}` first")
         return 2

@@ -34,16 +34,11 @@ def run(
     jobs: int = 1,
     samples: int = 16,
     seconds_a_group: int = 150,
-    only: Sequence[str] = (),
     folder: Path = FOLDER,
 ) -> list[str]:
-    """Run `parts`, `jobs` at a time, and end at the time limit; one line for each that could not be run whole.
-
-    `only` names groups (see `sections`); without it all are run.
-    """
+    """Run `parts`, `jobs` at a time, and end at the time limit; one line for each that could not be run whole."""
     limit = time.monotonic() + 60 * minutes
     options = ["--samples", str(samples), "--seconds-a-group", str(seconds_a_group)]
-    options += [word for name in only for word in ("--only", name)]
 
     def one(part: Part) -> str | None:
         left = limit - time.monotonic()

@@ -40,10 +40,13 @@ def verdicts(
     *,
     without: Iterable[str] = (),
     threads: Mapping[str, str] | None = None,
+    same_without: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, Verdict]:
     """Every operator that this CPU ran. `without` are those that differed without our kernels, `threads` by operator.
 
     Portable or fixed is an operator that every emulated CPU ran on inputs that this one ran it on, with equal results.
+    `same_without` has, by emulated CPU, how many calls of an operator were the same under the variables of the profile
+    alone: as good for an operator whose kernel is torch's in both.
     """
     differ: dict[str, list[str]] = {}
     on: dict[str, list[str]] = {}
@@ -58,11 +61,16 @@ def verdicts(
                 differ.setdefault(difference.operator, []).append(cpu)
             if difference.unrepeatable:
                 loose.add(difference.operator)
+    for cpu, same in sorted((same_without or {}).items()):
+        for operator, calls in same.items():
+            if operator not in native.replaced and cpu not in on.get(operator, []):
+                on.setdefault(operator, []).append(cpu)
+                compared[operator] = compared.get(operator, 0) + calls
     found = {}
     for operator in native.calls:
         if not operator.startswith("aten::"):
             continue
-        seen = tuple(on.get(operator, ()))
+        seen = tuple(sorted(on.get(operator, ())))
         ours = operator in native.replaced
         note = "our own kernel" if ours else ""
         if operator in differ:
@@ -171,16 +179,25 @@ def fits(native: Record, emulated: Mapping[str, Record], groups: Iterable[str]) 
     return rows
 
 
-def load(folder: Path = FOLDER) -> tuple[Record, dict[str, Record], set[str], dict[str, str]]:
-    """This CPU's records, the emulated ones', what differs without our kernels, and what threads change."""
+class Outcome(NamedTuple):
+    """Everything that was recorded: here, on the emulated CPUs, and what follows of it (see `verdicts`)."""
+
+    native: Record
+    emulated: dict[str, Record]
+    found: dict[str, Verdict]
+
+
+def load(folder: Path = FOLDER) -> Outcome:
+    """All records in `folder`, and the verdicts."""
     native = records(folder, PROFILE, NATIVE)
     emulated = {cpu: records(folder, PROFILE, cpu) for cpu in EMULATED}
     bare = records(folder, "pins", NATIVE)
-    without = {
-        row.operator
-        for cpu in EMULATED
-        for row in compare(bare.calls, records(folder, "pins", cpu).calls)
-        if row.differ and not row.unrepeatable
+    pins = {cpu: compare(bare.calls, records(folder, "pins", cpu).calls) for cpu in EMULATED}
+    without = {row.operator for rows in pins.values() for row in rows if row.differ and not row.unrepeatable}
+    same = {
+        cpu: {row.operator: row.compared for row in rows if row.compared and not row.differ}
+        for cpu, rows in pins.items()
     }
     pairs = [(records(folder, name, NATIVE, 1), records(folder, name, NATIVE, 2)) for name in (PROFILE, "native")]
-    return native, emulated, without, thread_verdicts(pairs)
+    found = verdicts(native, emulated, without=without, threads=thread_verdicts(pairs), same_without=same)
+    return Outcome(native, emulated, found)

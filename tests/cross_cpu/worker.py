@@ -51,7 +51,7 @@ def main() -> None:
         run_apart(batch, options.file, options.seconds_a_group, limit)
         done = ended_groups(options.file)
         left = [group for group in left if group.name not in done]
-    if not left:
+    if not left and not options.only:
         note(options.file, {"whole": f"{options.section} {options.shard}"})
 
 

@@ -1,6 +1,7 @@
 """The kernels that strict puts into torch, each against torch's own and against exact or float64 references."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -242,15 +243,26 @@ def test_square_roots_are_correctly_rounded(registered: Registered, dtype: Any) 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_arctangents_are_numpys_and_their_derivatives_right(registered: Registered, dtype: Any) -> None:
-    x = numbers(1001, dtype=dtype) * 3
-    wanted = torch.atan(x)
+@pytest.mark.parametrize(("name", "theirs"), [("atan", np.arctan), ("log", np.log), ("tan", np.tan)])
+def test_functions_are_numpys_and_their_derivatives_right(
+    registered: Registered, name: str, theirs: Any, dtype: Any
+) -> None:
+    x = numbers(1001, dtype=dtype).abs() * 1.4 + 0.01
+    function, in_place = getattr(torch, name), getattr(torch.Tensor, f"{name}_")
+    wanted = function(x)
     replace_functions(registered)
-    assert np.array_equal(x.atan().numpy(), np.arctan(x.numpy()))
-    assert torch.equal(x.clone().atan_(), x.arctan())
-    assert torch.equal(torch.atan(x, out=torch.empty_like(x)), x.atan())
-    torch.testing.assert_close(x.atan(), wanted)
-    assert torch.autograd.gradgradcheck(torch.atan, [x[:4].double().requires_grad_()])
+    assert np.array_equal(function(x).numpy(), theirs(x.numpy()))
+    assert torch.equal(in_place(x.clone()), function(x))
+    assert torch.equal(function(x, out=torch.empty_like(x)), function(x))
+    torch.testing.assert_close(function(x), wanted)
+    assert torch.autograd.gradgradcheck(function, [x[:4].double().requires_grad_()])
+
+
+def test_a_logarithm_of_nothing_is_said_as_torch_says_it(registered: Registered) -> None:
+    replace_functions(registered)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.tensor([0.0, -1.0]).log().tolist()[0] == -math.inf
 
 
 def test_square_roots_of_what_has_none_are_torchs(registered: Registered) -> None:

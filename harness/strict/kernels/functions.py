@@ -1,7 +1,7 @@
 """Functions of single numbers that are NumPy's: torch's own come from MKL, whose bits here differ between processors.
 
-For square roots MKL takes each processor's own approximation; NumPy's are correctly rounded. NumPy's arctangent is the
-C library's, which is the same on every processor with FMA.
+For square roots MKL takes each processor's own approximation; NumPy's are correctly rounded. NumPy's other functions
+here are the C library's or its own for AVX2, which are the same on every processor with FMA.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from harness.strict.kernels.library import Kernel, Registered
 from harness.strict.kernels.memory import make_views
 
-FUNCTIONS = {"sqrt": "sqrt", "atan": "arctan"}
+FUNCTIONS = {"sqrt": "sqrt", "atan": "arctan", "log": "log", "tan": "tan"}
 """NumPy's name of each function by torch's."""
 
 
@@ -38,7 +38,7 @@ def make_function(torch: Any, name: str) -> Kernel:
     import numpy as np
 
     exact = frozenset((torch.float32, torch.float64))
-    # As torch, which says nothing of negative numbers.
+    # As torch, which says nothing of negative numbers, nor of the logarithm of 0.
     quiet, compute, empty_like = np.errstate, getattr(np, name), torch.empty_like
     _, flat = make_views(torch)
 
@@ -51,7 +51,7 @@ def make_function(torch: Any, name: str) -> Kernel:
         source = self if dense else self.resolve_neg().contiguous()
         result = into if dense else empty_like(source)
         if result.numel():
-            with quiet(invalid="ignore"):
+            with quiet(invalid="ignore", divide="ignore"):
                 compute(flat(source), out=flat(result))
         return into if dense else into.copy_(result)
 

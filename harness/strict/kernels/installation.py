@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.strict.kernels.attention import replace_attention
 from harness.strict.kernels.convolutions import replace_convolutions
-from harness.strict.kernels.functions import replace_functions
+from harness.strict.kernels.functions import FUNCTIONS, replace_functions
 from harness.strict.kernels.library import Registered
 from harness.strict.kernels.products import replace_products
 from harness.strict.kernels.recurrent import replace_layers
@@ -37,7 +37,7 @@ def install(torch: Any, profile: str, *, vendor: str) -> None:
         replace_attention(registered)
         refused = refuse_operators(registered, operators)
         selected = {
-            "products": "openblas", "sqrt": "numpy", "atan": "numpy", "lstm": "steps", "attention": "products",
+            "products": "openblas", **dict.fromkeys(FUNCTIONS, "numpy"), "lstm": "steps", "attention": "products",
             "low_precision": "float32", "refused": str(len(refused)), "operators": swept or "not swept",
         }  # fmt: skip
         if swept and swept != str(torch.__version__):

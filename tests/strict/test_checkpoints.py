@@ -179,7 +179,7 @@ def test_a_device_that_is_not_here_is_named_where_it_is_asked_for(checkpoints) -
         (np.ma.zeros(2), "MaskedArray"),
         (pickle.dumps, "function"),
     ],
-    ids=lambda value: repr(value)[:30],
+    ids=["object", "set", "builtin", "path", "array of objects", "records", "masked", "function"],
 )
 def test_what_cannot_be_kept_is_refused_by_its_place(checkpoints, value, what: str) -> None:
     with pytest.raises(UsageError, match=what):

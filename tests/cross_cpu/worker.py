@@ -48,7 +48,10 @@ def main() -> None:
     gc.freeze()  # forked children share these pages
     while left and time.monotonic() < limit - 1:
         batch = left[:BATCH]
-        run_apart(batch, options.file, options.seconds_a_group, limit)
+        if int(os.environ.get("OMP_NUM_THREADS", "1")) > 1:  # libgomp's threads do not outlive a fork
+            run_groups(batch, options.file, options.seconds_a_group, limit)
+        else:
+            run_apart(batch, options.file, options.seconds_a_group, limit)
         done = ended_groups(options.file)
         left = [group for group in left if group.name not in done]
     if not left and not options.only:
@@ -120,20 +123,7 @@ def run_apart(groups: Sequence[Group], path: Path, seconds: int, limit: float) -
     child = os.fork()
     if child == 0:
         try:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            for group in groups:
-                left = limit - time.monotonic()
-                if left < 1:
-                    break
-                signal.alarm(int(min(seconds, left)) or 1)
-                began = time.monotonic()
-                note(path, {"begin": group.name})
-                try:
-                    run(group, path)
-                    how = "ended"
-                except Exception as error:
-                    how = f"raised {type(error).__name__}: {error}"
-                note(path, {"end": group.name, "how": how, "seconds": round(time.monotonic() - began, 2)})
+            run_groups(groups, path, seconds, limit)
         finally:
             os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -142,6 +132,25 @@ def run_apart(groups: Sequence[Group], path: Path, seconds: int, limit: float) -
         unfinished = last_begun(path)
         if unfinished is not None and not (status == -signal.SIGALRM and time.monotonic() > limit - 1):
             note(path, {"end": unfinished, "how": how, "seconds": seconds})
+
+
+def run_groups(groups: Sequence[Group], path: Path, seconds: int, limit: float) -> None:
+    """Run groups here, one after the other; past its time limit a group ends this process."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for group in groups:
+        left = limit - time.monotonic()
+        if left < 1:
+            break
+        signal.alarm(int(min(seconds, left)) or 1)
+        began = time.monotonic()
+        note(path, {"begin": group.name})
+        try:
+            run(group, path)
+            how = "ended"
+        except Exception as error:
+            how = f"raised {type(error).__name__}: {error}"
+        note(path, {"end": group.name, "how": how, "seconds": round(time.monotonic() - began, 2)})
+    signal.alarm(0)
 
 
 def last_begun(path: Path) -> str | None:

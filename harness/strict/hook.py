@@ -153,11 +153,12 @@ def _seed_children(module: Any, seeds: dict[str, int], *, strict: bool) -> None:
     module.BaseProcess._bootstrap = bootstrapped
 
 
-def _seed_tasks(module: Any, seeds: Mapping[str, int]) -> None:
+def _seed_tasks(module: Any, seeds: dict[str, int]) -> None:
     """Seed each task of a `multiprocessing.Pool` by its place among its parent's tasks, whichever worker takes it."""
 
     def seed(job: int, number: int) -> None:
-        _seed_again(generators.Entropy(seeds["parent"], f"task|{job}|{number}").bits(64) % _MODULUS or 1, strict=True)
+        seeds["now"] = generators.Entropy(seeds["parent"], f"task|{job}|{number}").bits(64) % _MODULUS or 1
+        _seed_again(seeds["now"], strict=True)
 
     generators.seed_pools_tasks(module, seed)
 
@@ -227,7 +228,7 @@ def _replace_kernels(module: ModuleType) -> None:
     with _OwnImports():
         vendor = importlib.import_module("harness.spec.processor").processor_facts().get("vendor_id", "")
         installation = importlib.import_module("harness.strict.kernels.installation")
-        installation.install(module, _ENVIRON.get("REPRO_PROFILE", "native"), vendor=vendor)
+        installation.install(module, _ENVIRON.get("REPRO_PROFILE", "native"), vendor=vendor, threads=_threads())
     # At the end torch takes back what a program registered: this runs before, because torch has asked for that before.
     atexit.register(_verify_kernels, os.getpid())
 

@@ -13,31 +13,35 @@ from harness.strict.kernels.refused import read_table, refuse_operators
 
 PORTABLE = "x86-64-v3"
 LEAST = 2**24
-"""Multiplications from which a product goes to OpenBLAS under `native`: below, the call costs what it gains."""
+"""Multiplications from which a product is routed under `native`: below, the call costs what it gains."""
+
+LEAST_ON_THREADS = 2**18
+"""The same under `x86-64-v3` on several threads; MKL's common path, which is left to the others, is portable too."""
 
 # Left on the torch module, which lives as long as the kernels do: capture and the last check look there.
 _MARK, _SELECTED = "_harness_kernels", "_harness_kernels_selected"
 
 
-def install(torch: Any, profile: str, *, vendor: str) -> None:
+def install(torch: Any, profile: str, *, vendor: str, threads: int = 1) -> None:
     """Register the kernels of `profile` with torch; `vendor` is the processor's (`GenuineIntel`, …).
 
-    Under `native` only large products move, where MKL is the slower: on other processors than Intel's.
+    Under `native` only large products of two matrices move, where MKL is the slower: on other processors than Intel's.
     """
     if hasattr(torch, _MARK):
         return
     registered = Registered(torch)
+    products = "openblas" if threads == 1 else "onednn"
     selected: dict[str, str] = {}
     if profile == PORTABLE:
         swept, operators = read_table()
-        replace_products(registered)
+        replace_products(registered, threads=threads, least=0 if threads == 1 else LEAST_ON_THREADS)
         replace_functions(registered)
         replace_convolutions(registered)
         replace_layers(registered)
         replace_attention(registered)
         refused = refuse_operators(registered, operators)
         selected = {
-            "products": "openblas", **dict.fromkeys(FUNCTIONS, "numpy"), "lstm": "steps", "attention": "products",
+            "products": products, **dict.fromkeys(FUNCTIONS, "numpy"), "lstm": "steps", "attention": "products",
             "low_precision": "float32", "refused": str(len(refused)), "operators": swept or "not swept",
         }  # fmt: skip
         if swept and swept != str(torch.__version__):
@@ -46,8 +50,8 @@ def install(torch: Any, profile: str, *, vendor: str) -> None:
                 f"was found out for torch {swept}\n"
             )
     elif vendor != "GenuineIntel":
-        replace_products(registered, least=LEAST)
-        selected = {"products": f"openblas from {LEAST} multiplications"}
+        replace_products(registered, threads=threads, least=LEAST, low_precision=False, batches=False)
+        selected = {"products": f"{products} from {LEAST} multiplications"}
     else:
         selected = {"products": "mkl"}
     setattr(torch, _MARK, registered)

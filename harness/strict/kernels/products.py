@@ -1,8 +1,11 @@
-"""Products of matrices through NumPy's OpenBLAS, on views of torch's own memory: nothing is copied on the way.
+"""Products of matrices past MKL, which takes the same path on every processor only at half the speed and less.
 
-OpenBLAS takes one set of kernels by name (`OPENBLAS_CORETYPE`), whoever made the processor; MKL does so only on its
-common path, at half the speed and less. Products of bfloat16 and half are computed in float32 and rounded once: torch
-itself asks the processor which instructions to take for them, whatever its caps say.
+On one thread they go to NumPy's OpenBLAS, on views of torch's own memory: nothing is copied on the way, and its kernels
+are chosen by name (`OPENBLAS_CORETYPE`), whoever made the processor. On several threads large ones go to oneDNN, which
+works in the threads that torch has already; those of OpenBLAS would wait for the same cores by spinning.
+
+Products of bfloat16 and half are computed in float32 and rounded once: torch itself asks the processor which
+instructions to take for them, whatever its caps say.
 """
 
 from collections.abc import Callable
@@ -17,9 +20,17 @@ Product = Callable[..., Any]
 OPERATORS = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv")
 
 
-def replace_products(registered: Registered, *, least: int = 0) -> None:
-    """Route every overload of `OPERATORS`; a product of fewer multiplications than `least` stays with torch."""
-    products = make_products(registered.torch, least=least)
+def replace_products(
+    registered: Registered, *, threads: int = 1, least: int = 0, low_precision: bool = True, batches: bool = True
+) -> None:
+    """Route every overload of `OPERATORS`.
+
+    A product of fewer multiplications than `least` stays with torch, and so do those of bfloat16 and half unless
+    `low_precision`, and batches unless `batches`.
+    """
+    products = make_products(
+        registered.torch, threads=threads, least=least, low_precision=low_precision, batches=batches
+    )
     for name in OPERATORS:
         product, operator = products[name], f"aten::{name}"
         overloads = {
@@ -36,35 +47,31 @@ def replace_products(registered: Registered, *, least: int = 0) -> None:
             registered.replace(overload, kernel)
 
 
-def make_products(torch: Any, *, least: int = 0) -> dict[str, Product]:
-    """The routed products by operator."""
-    import numpy as np
-
-    matmul = np.matmul
-    matrix, _ = make_views(torch)
+def make_products(
+    torch: Any, *, threads: int = 1, least: int = 0, low_precision: bool = True, batches: bool = True
+) -> dict[str, Product]:
+    """The routed products by operator; see `replace_products`."""
+    rounded = frozenset((torch.bfloat16, torch.float16) if low_precision else ())
     exact = frozenset((torch.float32, torch.float64))
-    rounded = frozenset((torch.bfloat16, torch.float16))
+    blas = _openblas(torch) if threads == 1 else _onednn(torch)
 
     def multiply(a: Any, b: Any, shape: tuple[int, ...]) -> Any:
-        """`a @ b` of the given shape, or `NotImplemented`."""
+        """`a @ b` of the given shape, in float32 for the lower precisions; or `NotImplemented`."""
         dtype = a.dtype
         if b.dtype is not dtype or b.device != a.device:
             return NotImplemented
-        if dtype in rounded and not least:
-            a, b = a.float(), b.float()
-        elif dtype not in exact:
+        if dtype in rounded:
+            # Whatever becomes of it as a product of float32: there, it is the same on every processor.
+            return (torch.bmm if len(shape) == 3 else torch.mm)(a.float(), b.float())
+        if dtype not in exact or shape[-2] * a.shape[-1] * shape[-1] < least or (len(shape) == 3 and not batches):
             return NotImplemented
-        if not a.numel() or not b.numel():
-            return a.new_zeros(shape)
-        product = a.new_empty(shape)
-        matmul(matrix(a), matrix(b), out=matrix(product))
-        return product
+        return blas(a, b, shape) if a.numel() and b.numel() else a.new_zeros(shape)
 
     def mm(self: Any, mat2: Any) -> Any:
         if self.dim() != 2 or mat2.dim() != 2:
             return NotImplemented
         (rows, inner), (other, columns) = self.shape, mat2.shape
-        if inner != other or rows * inner * columns < least:
+        if inner != other:
             return NotImplemented
         product = multiply(self, mat2, (rows, columns))
         return product if product is NotImplemented or product.dtype is self.dtype else product.to(self.dtype)
@@ -72,14 +79,14 @@ def make_products(torch: Any, *, least: int = 0) -> dict[str, Product]:
     def bmm(self: Any, mat2: Any) -> Any:
         if self.dim() != 3 or mat2.dim() != 3:
             return NotImplemented
-        (batch, rows, inner), (batches, other, columns) = self.shape, mat2.shape
-        if inner != other or batch != batches or rows * inner * columns < least:
+        (batch, rows, inner), (other_batch, other, columns) = self.shape, mat2.shape
+        if inner != other or batch != other_batch:
             return NotImplemented
         product = multiply(self, mat2, (batch, rows, columns))
         return product if product is NotImplemented or product.dtype is self.dtype else product.to(self.dtype)
 
     def mv(self: Any, vec: Any) -> Any:
-        if self.dim() != 2 or vec.dim() != 1 or self.shape[1] != vec.shape[0] or self.numel() < least:
+        if self.dim() != 2 or vec.dim() != 1 or self.shape[1] != vec.shape[0]:
             return NotImplemented
         product = multiply(self, vec.unsqueeze(1), (self.shape[0], 1))
         if product is NotImplemented:
@@ -108,7 +115,7 @@ def make_products(torch: Any, *, least: int = 0) -> dict[str, Product]:
             return NotImplemented
         (rows, inner), (other, columns) = mat1.shape, mat2.shape
         shape = (rows, columns)
-        if inner != other or rows * inner * columns < least or not fits(self, mat1.dtype, shape, beta, alpha):
+        if inner != other or not fits(self, mat1.dtype, shape, beta, alpha):
             return NotImplemented
         product = multiply(mat1, mat2, shape)
         return product if product is NotImplemented else add(self, product, beta, alpha)
@@ -116,9 +123,9 @@ def make_products(torch: Any, *, least: int = 0) -> dict[str, Product]:
     def baddbmm(self: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
         if batch1.dim() != 3 or batch2.dim() != 3:
             return NotImplemented
-        (batch, rows, inner), (batches, other, columns) = batch1.shape, batch2.shape
+        (batch, rows, inner), (other_batch, other, columns) = batch1.shape, batch2.shape
         shape = (batch, rows, columns)
-        if inner != other or batch != batches or rows * inner * columns < least:
+        if inner != other or batch != other_batch:
             return NotImplemented
         if not fits(self, batch1.dtype, shape, beta, alpha):
             return NotImplemented
@@ -136,7 +143,7 @@ def make_products(torch: Any, *, least: int = 0) -> dict[str, Product]:
         return addmm(self, left, batch2.reshape(batch * inner, columns), beta=beta, alpha=alpha)
 
     def addmv(self: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
-        if mat.dim() != 2 or vec.dim() != 1 or mat.shape[1] != vec.shape[0] or mat.numel() < least:
+        if mat.dim() != 2 or vec.dim() != 1 or mat.shape[1] != vec.shape[0]:
             return NotImplemented
         if not fits(self, mat.dtype, (mat.shape[0],), beta, alpha):
             return NotImplemented
@@ -146,6 +153,32 @@ def make_products(torch: Any, *, least: int = 0) -> dict[str, Product]:
     return {
         "mm": mm, "bmm": bmm, "mv": mv, "addmm": addmm, "baddbmm": baddbmm, "addbmm": addbmm, "addmv": addmv
     }  # fmt: skip
+
+
+def _openblas(torch: Any) -> Callable[[Any, Any, tuple[int, ...]], Any]:
+    import numpy as np
+
+    matmul = np.matmul
+    matrix, _ = make_views(torch)
+
+    def product(a: Any, b: Any, shape: tuple[int, ...]) -> Any:
+        result = a.new_empty(shape)
+        matmul(matrix(a), matrix(b), out=matrix(result))
+        return result
+
+    return product
+
+
+def _onednn(torch: Any) -> Callable[[Any, Any, tuple[int, ...]], Any]:
+    linear = torch.ops.mkldnn._linear_pointwise.default
+
+    def product(a: Any, b: Any, shape: tuple[int, ...]) -> Any:
+        if len(shape) == 3 or a.dtype is not torch.float32:
+            return NotImplemented
+        a, b = a.resolve_neg().contiguous(), b.resolve_neg()
+        return linear(a, b.t() if b.is_contiguous() else b.t().contiguous(), None, "none", [], "")
+
+    return product
 
 
 def _functional(product: Product, original: Kernel) -> Kernel:

@@ -101,7 +101,7 @@ print(
             "kernel": platform.release(),
             "network": reach(CHANGE["port"]),
             "undeclared file": read(CHANGE["secret"]),
-            "other processes": "pytest" in read(f"/proc/{CHANGE['pid']}/cmdline"),
+            "other processes": read(f"/proc/{CHANGE['pid']}/cmdline") == CHANGE["command"],
             "umask": os.umask(0o022),
             "terminal": [sys.stdin.isatty(), sys.stdout.isatty(), list(shutil.get_terminal_size())],
             "stdin": sys.stdin.read(),

@@ -281,6 +281,7 @@ def test_the_environment_is_an_allow_list(run: Run, monkeypatch: pytest.MonkeyPa
     code = "import json, os; print(json.dumps(dict(os.environ)))"
     found = run(code, environment={"REPRO_MODE": "strict"}).json()
     assert found == {
+        "HARNESS_CHECKPOINTS": "/harness/output/checkpoints",
         "HARNESS_CODE": "/harness/code",
         "HARNESS_OUTPUT": "/harness/output",
         "HOME": "/tmp",

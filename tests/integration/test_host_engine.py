@@ -56,6 +56,7 @@ def test_the_environment_is_an_allow_list(run: Run, monkeypatch: pytest.MonkeyPa
     assert not Path(scratch).exists()
     code_folder = found.pop("HARNESS_CODE")
     assert found == {
+        "HARNESS_CHECKPOINTS": str(tmp_path / "output/checkpoints"),
         "HARNESS_OUTPUT": str(tmp_path / "output"),
         "LOGNAME": "harness",
         "PATH": f"{INTERPRETER.parent}:/usr/local/bin:/usr/bin:/bin",

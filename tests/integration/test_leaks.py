@@ -98,6 +98,11 @@ class Caller(msgspec.Struct, frozen=True):
         )  # fmt: skip
 
 
+def own_command() -> str:
+    """How the tests' own process was started, as far as the probe reads that."""
+    return Path("/proc/self/cmdline").read_text(errors="replace")[:300]
+
+
 def may_rename_the_machine() -> bool:
     """Whether a process of a test may have a hostname of its own."""
     return os.geteuid() == 0 and subprocess.run(["unshare", "--uts", "true"], capture_output=True).returncode == 0
@@ -111,7 +116,7 @@ def callers(folder: Path, port: int) -> tuple[Caller, Caller]:
     for number, names in enumerate((NAMES, NAMES[::-1])):
         project = folder / ("first" if number == 0 else "second and longer")
         project.mkdir()
-        change = {"names": names, "port": port, "secret": str(secret), "pid": os.getpid()}
+        change = {"names": names, "port": port, "secret": str(secret), "pid": os.getpid(), "command": own_command()}
         (project / "change.json").write_text(json.dumps(change))
         (project / "script.py").write_bytes(PROBE.read_bytes())
         if number:

@@ -5,8 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from tests.cross_cpu.cpus import NATIVE
 from tests.cross_cpu.records import Record
-from tests.cross_cpu.table import SEEN, Verdict, fits, libraries
+from tests.cross_cpu.sweep import FOLDER
+from tests.cross_cpu.table import PROFILE, SEEN, Verdict, fits, libraries
 
 HEAD = """# The same bits on every such CPU: what was shown
 
@@ -94,12 +96,14 @@ def _rows(chosen: Mapping[str, Verdict]) -> list[str]:
 
 
 def _threads(found: Mapping[str, Verdict]) -> list[str]:
+    ran = [name for name in (PROFILE, "native") if (FOLDER / f"{name}-{NATIVE}-2").is_dir()]
     dependent = [name for name, verdict in found.items() if verdict.threads == "dependent"]
     return [
         "",
         "## Threads",
         "",
-        "One thread against two on this CPU, in both profiles, on inputs above the size from which torch splits work.",
+        "One thread against two on this CPU, on inputs above the size from which torch splits work",
+        f"(profiles that were run: {', '.join(ran)}).",
         "Where an operator depends on their number, a run's bits are tied to it: the number of threads is part of the",
         "comparison group of every family that uses torch. Dependent:",
         "",

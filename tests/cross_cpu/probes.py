@@ -11,7 +11,7 @@ def groups() -> Iterator[Group]:
     from harness.strict.probe import KNOWN
 
     for library in sorted(KNOWN):
-        yield Group(library, partial(_probe, library))
+        yield Group(f"probe {library}", partial(_probe, library))
 
 
 def _probe(library: str, emit: Emit) -> None:

@@ -172,7 +172,7 @@ def fits(native: Record, emulated: Mapping[str, Record], groups: Iterable[str]) 
         for cpu, record in emulated.items():
             theirs = {case: result for case, result in record.cases.items() if case in mine}
             if record.groups.get(group) != "ended" or not theirs:
-                by_cpu[cpu] = "not run"
+                by_cpu[cpu] = "not run to its end"
             else:
                 by_cpu[cpu] = "same" if theirs == mine else "differs"
         rows.append((group, by_cpu))

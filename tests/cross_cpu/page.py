@@ -126,9 +126,9 @@ def _fits(native: Record, emulated: Mapping[str, Record], groups: Iterable[str])
     ]
     for name, by_cpu in fits(native, emulated, groups):
         lines.append(f"| {name} | {' | '.join(by_cpu[cpu] for cpu in cpus)} |")
-    for prefix, _, by_cpu in libraries(native, emulated):
+    for label, by_cpu in libraries(native, emulated):
         shown = [_share(*by_cpu[cpu]) for cpu in cpus]
-        lines.append(f"| {'NumPy' if prefix == 'numpy' else 'the probe of every library'} | {' | '.join(shown)} |")
+        lines.append(f"| {label} | {' | '.join(shown)} |")
     return lines
 
 

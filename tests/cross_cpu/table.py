@@ -147,19 +147,18 @@ def group_of(case: str) -> str:
     return case.rpartition("/")[0]
 
 
-def libraries(native: Record, emulated: Mapping[str, Record]) -> list[tuple[str, int, dict[str, tuple[int, int]]]]:
-    """What is no operator of torch's, and each fit: name, cases here, and by CPU (compared, differing)."""
+def libraries(native: Record, emulated: Mapping[str, Record]) -> list[tuple[str, dict[str, tuple[int, int]]]]:
+    """NumPy's functions together, and each library's probe: name, and by CPU calls (compared, differing)."""
     rows = []
-    names = sorted({name for name in native.calls if not name.startswith("aten::") and "::" in name})
-    for prefix in sorted({name.partition("::")[0] for name in names}):
-        if prefix not in ("numpy", "probe"):
-            continue
-        mine = {name: results for name, results in native.calls.items() if name.startswith(prefix + "::")}
+    probes = sorted(name for name in native.calls if name.startswith("probe::"))
+    numpy = [name for name in native.calls if name.startswith("numpy::")]
+    for label, names in [("NumPy", numpy), *((name.replace("::", " of "), [name]) for name in probes)]:
+        mine = {name: native.calls[name] for name in names}
         by_cpu = {}
         for cpu, record in emulated.items():
             found = [row for row in compare(mine, record.calls) if row.compared]
             by_cpu[cpu] = (sum(row.compared for row in found), sum(row.differ for row in found))
-        rows.append((prefix, sum(map(len, mine.values())), by_cpu))
+        rows.append((label, by_cpu))
     return rows
 
 

@@ -30,8 +30,8 @@ NaN counts as one NaN: emulators do not agree with CPUs on the sign of one. Resu
 to {samples} of the database's sample inputs on an emulated CPU: a verdict holds for what was tried. Where an operator's
 kernel is torch's own, a run with the variables of the profile alone, without our kernels, counts for it too.
 
-Read a verdict with the list of sections below: `float32` and `float64` are the database's own small inputs, `sizes` large
-and odd ones. Small inputs can miss a rare bit: torch's own `log` in float64 differed on 4096 numbers, not on 20. A
+Read a verdict with the sections below: `float32` and `float64` are the database's own small inputs, `sizes` large
+and odd ones. Small inputs can miss a rare bit: torch's own `log` in float64 differed on 8192 numbers, not on 20. A
 section that an emulated CPU did not run whole was shown there in part or not at all.
 """
 

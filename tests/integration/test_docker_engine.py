@@ -374,7 +374,7 @@ def test_the_exit_code_is_the_programs(run: Run, code: str, expected: int) -> No
 
 def test_a_program_that_ignores_sigterm_ends_at_its_time_limit(run: Run) -> None:
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(120)"
-    finished = run(code, time_limit=1.0)
+    finished = run(code, time_limit=4.0)
     assert finished.result.timed_out
     assert finished.result.exit_code == 137
     assert finished.result.wall_seconds < 20
@@ -388,7 +388,7 @@ def tidy(*_):
 signal.signal(signal.SIGTERM, tidy)
 time.sleep(120)
 """
-    finished = run(code, time_limit=1.0)
+    finished = run(code, time_limit=4.0)
     assert (finished.result.timed_out, finished.result.exit_code) == (True, 5)
     assert (tmp_path / "output/tidied").read_text() == "yes"
     assert not run("pass", time_limit=30.0).result.timed_out

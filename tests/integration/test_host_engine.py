@@ -136,7 +136,7 @@ child = os.fork()
 open("leader", "w").write(str(os.getsid(0)))
 time.sleep(120)
 """
-    finished = run(code, time_limit=0.5)
+    finished = run(code, time_limit=2.0)
     assert finished.result.timed_out
     assert finished.result.exit_code == 137
     assert session_members(int((tmp_path / "output/leader").read_text())) == []
@@ -148,7 +148,7 @@ import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
 time.sleep(120)
 """
-    finished = run(code, time_limit=0.5)
+    finished = run(code, time_limit=2.0)
     assert (finished.result.timed_out, finished.result.exit_code) == (True, 5)
     assert not run("pass", time_limit=30.0).result.timed_out
 

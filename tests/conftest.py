@@ -21,6 +21,10 @@ _TOGETHER = (
     ("integration/test_leaks.py",),
     ("locking/test_lock.py",),
     ("strict/test_estimators.py",),
+    ("strict/test_gpu_tasks.py",),
+    ("strict/test_lightning.py",),
+    ("strict/test_loading.py",),
+    ("strict/test_portability.py",),
     ("strict/test_probe.py",),
     ("strict/test_segments.py", "strict/test_stopping.py", "strict/test_threads.py"),  # LightGBM, XGBoost and torch
     ("test_noxfile.py",),

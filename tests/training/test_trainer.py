@@ -277,8 +277,10 @@ def test_a_full_disk_is_said_whatever_was_being_written(room, tiny_disk, trainer
 
 
 def test_best_effort_trains_with_the_libraries_own_threads(trainer):
-    trained = trainer(experiment(families=EVERY), mode="best_effort", workers=1)
+    few = experiment(families=EVERY, targets=["fwd_ret_5d"], views=["CROSS_SECTIONAL"])
+    trained = trainer(few, mode="best_effort", workers=1)
     assert trained.exit_code == 0, trained.stderr
+    assert {name for cohort in trained.output.cohorts for name in cohort.families} == set(EVERY)
     assert all(family.threads_per_fit for cohort in trained.output.cohorts for family in cohort.families.values())
 
 

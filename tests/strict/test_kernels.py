@@ -12,6 +12,7 @@ np = pytest.importorskip("numpy")
 
 from harness.strict.kernels.attention import LARGEST, replace_attention  # noqa: E402
 from harness.strict.kernels.convolutions import replace_convolutions  # noqa: E402
+from harness.strict.kernels.decompositions import replace_cholesky  # noqa: E402
 from harness.strict.kernels.functions import replace_functions  # noqa: E402
 from harness.strict.kernels.library import Registered  # noqa: E402
 from harness.strict.kernels.products import OPERATORS, replace_products  # noqa: E402
@@ -53,17 +54,16 @@ def outcome(work: Any) -> str:
     return f"{value.dtype} {tuple(value.shape)} {value.tolist()}"
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", OPERATORS)
 def test_a_routed_product_is_the_exact_one_rounded_and_the_same_in_each_overload(
-    registered: Registered, threads: int, name: str, dtype: Any
+    registered: Registered, name: str, dtype: Any
 ) -> None:
     operator = getattr(torch, name)
     given = arguments(name, dtype, inner=33)
     factors = {"beta": 0.5, "alpha": -2} if name.startswith(("add", "badd")) else {}
     exact = operator(*(one.double() for one in given), **factors)
-    replace_products(registered, threads=threads)
+    replace_products(registered)
     routed = operator(*given, **factors)
     assert routed.dtype is dtype
     assert (routed.double() - exact).abs().max() <= 33 * torch.finfo(dtype).eps * 10
@@ -83,12 +83,8 @@ def test_the_product_is_numpys_to_the_bit(registered: Registered) -> None:
     assert np.array_equal(torch.mm(b.t(), a.t()).numpy(), b.numpy().T @ a.numpy().T)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_strided_expanded_and_negated_operands_are_taken_for_what_they_are(
-    registered: Registered, threads: int
-) -> None:
-    dtype = torch.float64 if threads == 1 else torch.float32
-    wide = numbers(24, 40, dtype=dtype)
+def test_strided_expanded_and_negated_operands_are_taken_for_what_they_are(registered: Registered) -> None:
+    wide = numbers(24, 40, dtype=torch.float64)
     column, batch = wide[:, 3:4], wide[:12, :10].reshape(2, 6, 10)
     imaginary = torch.complex(wide, wide).conj().imag
     assert imaginary.is_neg()
@@ -103,16 +99,14 @@ def test_strided_expanded_and_negated_operands_are_taken_for_what_they_are(
         (batch[:, :, ::2], batch[:, :5, ::3]), (batch.transpose(0, 1), batch.permute(1, 2, 0)),
     ]  # fmt: skip
     wanted = [torch.mm(a, b) for a, b in pairs] + [torch.bmm(a, b) for a, b in batches]
-    replace_products(registered, threads=threads)
+    replace_products(registered)
     found = [torch.mm(a, b) for a, b in pairs] + [torch.bmm(a, b) for a, b in batches]
     for before, after in zip(wanted, found, strict=True):
-        close = 1e-13 if threads == 1 else 1e-5
-        torch.testing.assert_close(after, before, rtol=close, atol=close)
+        torch.testing.assert_close(after, before, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_what_is_multiplied_by_a_beta_of_zero_is_not_read(registered: Registered, threads: int) -> None:
-    replace_products(registered, threads=threads)
+def test_what_is_multiplied_by_a_beta_of_zero_is_not_read(registered: Registered) -> None:
+    replace_products(registered)
     for name in ("addmm", "baddbmm", "addbmm", "addmv"):
         first, *rest = arguments(name, torch.float32)
         first.fill_(math.nan)
@@ -120,8 +114,7 @@ def test_what_is_multiplied_by_a_beta_of_zero_is_not_read(registered: Registered
         assert getattr(torch, name)(first, *rest).isnan().all()
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_what_torch_refuses_is_refused_in_its_words(registered: Registered, threads: int) -> None:
+def test_what_torch_refuses_is_refused_in_its_words(registered: Registered) -> None:
     a, b = numbers(4, 5), numbers(5, 3)
     calls = [
         lambda: torch.mm(a, b.double()),
@@ -145,7 +138,7 @@ def test_what_torch_refuses_is_refused_in_its_words(registered: Registered, thre
         lambda: torch.ones(3, dtype=torch.int64).sqrt_(),
     ]
     wanted = [outcome(call) for call in calls]
-    replace_products(registered, threads=threads)
+    replace_products(registered)
     replace_functions(registered)
     for call, words in zip(calls, wanted, strict=True):
         if "torch.float32 (" not in words:
@@ -165,12 +158,9 @@ def test_whole_and_complex_numbers_stay_with_torch(registered: Registered) -> No
     assert [outcome(lambda: torch.sqrt(whole)), outcome(lambda: whole**0.5)] == [roots[0], roots[2]]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_products_of_low_precision_are_those_of_float32_rounded_once(
-    registered: Registered, threads: int, dtype: Any
-) -> None:
-    replace_products(registered, threads=threads)
+def test_products_of_low_precision_are_those_of_float32_rounded_once(registered: Registered, dtype: Any) -> None:
+    replace_products(registered)
     for name in OPERATORS:
         given = arguments(name, dtype, inner=21)
         routed = getattr(torch, name)(*given)
@@ -185,9 +175,8 @@ def test_first_and_second_derivatives_of_products_are_right(registered: Register
     assert torch.autograd.gradgradcheck(getattr(torch, name), given)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_product_is_a_tensor_like_any_other(registered: Registered, threads: int) -> None:
-    replace_products(registered, threads=threads)
+def test_a_product_is_a_tensor_like_any_other(registered: Registered) -> None:
+    replace_products(registered)
     a, b = numbers(4, 5), numbers(5, 3)
     product = torch.mm(a, b)
     assert product.is_contiguous()
@@ -225,18 +214,6 @@ def test_vmap_fake_tensors_and_tracing_see_the_operators_that_they_know(register
         "aten.mm.default",
         "aten.sqrt.default",
     ]
-
-
-def test_on_several_threads_a_product_is_onednns_to_the_bit(registered: Registered) -> None:
-    a, b = numbers(37, 65), numbers(65, 29, seed=1)
-    batches = numbers(3, 4, 5), numbers(3, 5, 2)
-    wanted = torch.ops.mkldnn._linear_pointwise(a, b.t().contiguous(), None, "none", [], "")
-    own = torch.bmm(*batches), torch.mm(a.double(), b.double())
-    replace_products(registered, threads=2)
-    assert torch.equal(torch.mm(a, b), wanted)
-    assert torch.equal(torch.mm(a.t().contiguous().t(), b.t().contiguous().t()), wanted)
-    assert torch.equal(torch.bmm(*batches), own[0])
-    assert torch.equal(torch.mm(a.double(), b.double()), own[1])
 
 
 def test_batches_and_low_precision_stay_with_torch_where_asked(registered: Registered) -> None:
@@ -416,3 +393,41 @@ def test_a_kernel_that_someone_else_registers_is_named(registered: Registered) -
     finally:
         library._destroy()
     assert registered.changed() == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("upper", [False, True])
+def test_choleskys_factor_is_numpys_in_every_overload(registered: Registered, dtype: Any, upper: bool) -> None:
+    root = numbers(3, 17, 17, dtype=dtype)
+    matrices = root @ root.mT + torch.eye(17, dtype=dtype)
+    read = matrices.triu() if upper else matrices.tril()
+    own = torch.linalg.cholesky(matrices, upper=upper)
+    replace_cholesky(registered)
+    factor = torch.linalg.cholesky(read, upper=upper)
+    assert factor.stride() == own.stride()
+    torch.testing.assert_close(factor, own)
+    lower = np.linalg.cholesky((read.mT if upper else read).numpy())
+    assert np.array_equal((factor.mT if upper else factor).numpy(), lower)
+    out = torch.empty(0, dtype=dtype)
+    assert torch.equal(torch.linalg.cholesky(read, upper=upper, out=out), factor)
+    assert torch.equal(torch.cholesky(read, upper), factor)
+    assert torch.equal(torch.cholesky(read, upper, out=out), factor)
+    assert torch.equal(torch.linalg.cholesky_ex(read, upper=upper).info, torch.zeros(3, dtype=torch.int32))
+
+
+def test_choleskys_derivatives_are_right_and_its_refusals_torchs(registered: Registered) -> None:
+    root = numbers(4, 4, dtype=torch.float64)
+    good = root @ root.mT + torch.eye(4, dtype=torch.float64)
+    calls = [
+        lambda: torch.linalg.cholesky(-good),
+        lambda: torch.cholesky(-good),
+        lambda: torch.linalg.cholesky(good[:, :3]),
+        lambda: torch.linalg.cholesky(good[0]),
+        lambda: torch.linalg.cholesky(good.to(torch.int64)),
+        lambda: torch.linalg.cholesky_ex(-good).info,
+        lambda: torch.linalg.cholesky(torch.empty(0, 0)),
+    ]
+    wanted = [outcome(call) for call in calls]
+    replace_cholesky(registered)
+    assert [outcome(call) for call in calls] == wanted
+    assert torch.autograd.gradcheck(lambda one: torch.linalg.cholesky(one @ one.mT + 4), root.requires_grad_())

@@ -1,11 +1,8 @@
-"""Products of matrices past MKL, which takes the same path on every processor only at half the speed and less.
+"""Products of matrices through NumPy's OpenBLAS, on views of torch's own memory: nothing is copied on the way.
 
-On one thread they go to NumPy's OpenBLAS, on views of torch's own memory: nothing is copied on the way, and its kernels
-are chosen by name (`OPENBLAS_CORETYPE`), whoever made the processor. On several threads large ones go to oneDNN, which
-works in the threads that torch has already; those of OpenBLAS would wait for the same cores by spinning.
-
-Products of bfloat16 and half are computed in float32 and rounded once: torch itself asks the processor which
-instructions to take for them, whatever its caps say.
+OpenBLAS takes one set of kernels by name (`OPENBLAS_CORETYPE`), whoever made the processor; MKL does so only on its
+common path, at half the speed and less. Products of bfloat16 and half are computed in float32 and rounded once: torch
+itself asks the processor which instructions to take for them, whatever its caps say.
 """
 
 from collections.abc import Callable
@@ -21,16 +18,14 @@ OPERATORS = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv")
 
 
 def replace_products(
-    registered: Registered, *, threads: int = 1, least: int = 0, low_precision: bool = True, batches: bool = True
+    registered: Registered, *, least: int = 0, low_precision: bool = True, batches: bool = True
 ) -> None:
     """Route every overload of `OPERATORS`.
 
     A product of fewer multiplications than `least` stays with torch, and so do those of bfloat16 and half unless
     `low_precision`, and batches unless `batches`.
     """
-    products = make_products(
-        registered.torch, threads=threads, least=least, low_precision=low_precision, batches=batches
-    )
+    products = make_products(registered.torch, least=least, low_precision=low_precision, batches=batches)
     for name in OPERATORS:
         product, operator = products[name], f"aten::{name}"
         overloads = {
@@ -48,12 +43,15 @@ def replace_products(
 
 
 def make_products(
-    torch: Any, *, threads: int = 1, least: int = 0, low_precision: bool = True, batches: bool = True
+    torch: Any, *, least: int = 0, low_precision: bool = True, batches: bool = True
 ) -> dict[str, Product]:
     """The routed products by operator; see `replace_products`."""
+    import numpy as np
+
     rounded = frozenset((torch.bfloat16, torch.float16) if low_precision else ())
     exact = frozenset((torch.float32, torch.float64))
-    blas = _openblas(torch) if threads == 1 else _onednn(torch)
+    matmul = np.matmul
+    matrix, _ = make_views(torch)
 
     def multiply(a: Any, b: Any, shape: tuple[int, ...]) -> Any:
         """`a @ b` of the given shape, in float32 for the lower precisions; or `NotImplemented`."""
@@ -65,7 +63,11 @@ def make_products(
             return (torch.bmm if len(shape) == 3 else torch.mm)(a.float(), b.float())
         if dtype not in exact or shape[-2] * a.shape[-1] * shape[-1] < least or (len(shape) == 3 and not batches):
             return NotImplemented
-        return blas(a, b, shape) if a.numel() and b.numel() else a.new_zeros(shape)
+        if not a.numel() or not b.numel():
+            return a.new_zeros(shape)
+        product = a.new_empty(shape)
+        matmul(matrix(a), matrix(b), out=matrix(product))
+        return product
 
     def mm(self: Any, mat2: Any) -> Any:
         if self.dim() != 2 or mat2.dim() != 2:
@@ -153,32 +155,6 @@ def make_products(
     return {
         "mm": mm, "bmm": bmm, "mv": mv, "addmm": addmm, "baddbmm": baddbmm, "addbmm": addbmm, "addmv": addmv
     }  # fmt: skip
-
-
-def _openblas(torch: Any) -> Callable[[Any, Any, tuple[int, ...]], Any]:
-    import numpy as np
-
-    matmul = np.matmul
-    matrix, _ = make_views(torch)
-
-    def product(a: Any, b: Any, shape: tuple[int, ...]) -> Any:
-        result = a.new_empty(shape)
-        matmul(matrix(a), matrix(b), out=matrix(result))
-        return result
-
-    return product
-
-
-def _onednn(torch: Any) -> Callable[[Any, Any, tuple[int, ...]], Any]:
-    linear = torch.ops.mkldnn._linear_pointwise.default
-
-    def product(a: Any, b: Any, shape: tuple[int, ...]) -> Any:
-        if len(shape) == 3 or a.dtype is not torch.float32:
-            return NotImplemented
-        a, b = a.resolve_neg().contiguous(), b.resolve_neg()
-        return linear(a, b.t() if b.is_contiguous() else b.t().contiguous(), None, "none", [], "")
-
-    return product
 
 
 def _functional(product: Product, original: Kernel) -> Kernel:

@@ -1,5 +1,6 @@
 """The program that the page on checkpoints shows, killed and resumed as a person would."""
 
+import contextlib
 import json
 import os
 import re
@@ -46,9 +47,23 @@ def kill_after_a_checkpoint(folder: Path, process: "subprocess.Popen[str]") -> N
     while len(list(runs.glob(".*/work/checkpoints/step-*.checkpoint"))) < 2:
         assert process.poll() is None, finish(process)
         time.sleep(0.01)
+    assert processes_in(runs), "the program works in its run's folder"
     process.kill()
     process.communicate(timeout=60)
-    time.sleep(2)  # the program ends a moment after the harness, and may write until then
+    deadline = time.monotonic() + 60
+    while working := processes_in(runs):  # it ends a moment after the harness, and may write until then
+        assert time.monotonic() < deadline, working
+        time.sleep(0.01)
+
+
+def processes_in(folder: Path) -> list[str]:
+    """The processes that work below a folder, by number."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile, or is another user's
+            if (process / "cwd").readlink().is_relative_to(folder):
+                found.append(process.name)
+    return found
 
 
 def outputs(folder: Path, name: str) -> dict[str, bytes]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.scripts import Row, commands, page_table
+from benchmarks.scripts import Row, _total, commands, page_table
 from benchmarks.table import row
 from harness.record.explain.cause import Cause, Kind
 
@@ -41,17 +41,21 @@ def test_a_script_counts_where_all_that_differs_is_explained_and_it_succeeded() 
 def test_the_page_has_a_row_a_script_and_counts_them() -> None:
     rows = [made("a.py", (NUMBER,), ()), made("b.py", (TIME,), (UUID,)), made("c.py", (UUID,), (NUMBER,))]
     page = page_table(rows, "host")
-    assert page.startswith("bare Python identical 1 of 3, strict identical or explained 2 of 3 (host engine).\n")
+    assert page.startswith("bare Python identical 1 of 3; strict identical 1 and explained 1 of 3 (host engine).\n")
     assert "| `a.py` | differs: number, not explained | identical | nothing |" in page
     assert "| `b.py` | identical, times aside | differs: random token | a.json, $.x: a random token |" in page
     assert "| `c.py` | differs: random token | differs: number, not explained | a.json, $.x: a number |" in page
 
 
 def test_the_total_is_missed_where_one_is_not_explained() -> None:
-    from benchmarks.scripts import _total
-
     assert row(_total([made("a.py", (), (NUMBER,))]))[-1] == "MISSED"
     assert row(_total([made("a.py", (NUMBER,), (TIME,))]))[-1] == "met"
+
+
+def test_a_script_that_fails_is_neither_identical_nor_explained() -> None:
+    total = _total([made("a.py", (), (), (1, 1)), made("b.py", (), (TIME,))])
+    assert total.statement == "bare Python identical 2 of 2; strict identical 1 and explained 0 of 2"
+    assert row(total)[-1] == "MISSED"
 
 
 def test_files_and_packages_are_commands(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ Every arm is a process of its own with the variables of a run, kept alive, and t
 that what else the machine does meets all of them. One process at a time works; the others wait for input.
 """
 
+import functools
 import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
@@ -20,8 +22,8 @@ from benchmarks.rounds import rounds, seconds
 from harness.errors import ToolError
 from harness.spec.variables import run_variables
 
-BEST, STRICT, ONE, PORTABLE, CAPPED = (
-    "best_effort", "strict native", "strict native, one thread", "strict x86-64-v3", "best_effort with x86-64-v3's caps"
+BEST, STRICT, PORTABLE, CAPPED = (
+    "best_effort", "strict native", "strict x86-64-v3", "best_effort with x86-64-v3's caps"
 )  # fmt: skip
 FITS = {
     "lightgbm": "LightGBM",
@@ -31,71 +33,95 @@ FITS = {
     "transformer": "torch transformer",
 }
 _PIECE = 0.25  # seconds that one measurement takes, about
+_NO_CAPS = {"MKL_CBWR": "AUTO"}  # what `x86-64-v3` sets for the sake of bits, as it is without the profile
+_NOT_CAPS = ("OPENBLAS_THREAD_TIMEOUT", "GOMP_SPINCOUNT")
 _PROBE = """
-import sys, time
+import json, sys, time
 import numpy, scipy.linalg, scipy.special, lightgbm, xgboost, torch
 sys.path.insert(0, sys.argv[1])
-from harness.strict.probe import probe
-libraries = ("python", "numpy", "scipy", "lightgbm", "xgboost", "torch")
-probe(libraries)
-began = time.perf_counter()
-probe(libraries)
-print(time.perf_counter() - began)
+import harness.strict.probe_sklearn  # the parts of scikit-learn that are probed are imported ones too
+from harness.strict.probe import KNOWN, probe
+began, used = time.perf_counter(), time.process_time()
+probe(tuple(KNOWN))
+print(json.dumps([time.perf_counter() - began, time.process_time() - used]))
 """
+
+
+class Threads(StrEnum):
+    """How many threads both sides of a comparison have: always as many on one side as on the other."""
+
+    ONE = "one thread against one thread"
+    ALL = "all cores against all cores"
 
 
 class Comparison(msgspec.Struct, frozen=True):
     """The speed of one arm against another's, for one fit, with the least that it should be, if anything."""
 
     fit: str
+    threads: Threads
     arm: str
     against: str
     target: float | None
 
+    @property
+    def statement(self) -> str:
+        """What is shown beside the figure."""
+        return f"{FITS[self.fit]}, {self.threads}: speed of {self.arm} against {self.against}"
 
-def comparisons() -> list[Comparison]:
-    """What is compared, in the order in which it is shown."""
-    made = [Comparison(fit, STRICT, BEST, 1.0) for fit in FITS]
-    made += [Comparison(fit, ONE, BEST, None) for fit in FITS]
-    made += [Comparison(fit, PORTABLE, BEST, 0.9) for fit in ("mlp", "transformer")]
-    return [*made, Comparison("cnn", PORTABLE, CAPPED, 0.95), Comparison("cnn", PORTABLE, BEST, None)]
+
+def comparisons(cores: int) -> list[Comparison]:
+    """What is compared on a machine of so many cores, in the order in which it is shown."""
+    made = []
+    for threads in (Threads.ONE, Threads.ALL) if cores > 1 else (Threads.ONE,):
+        made += [Comparison(fit, threads, STRICT, BEST, 1.0) for fit in FITS]
+        made += [Comparison(fit, threads, PORTABLE, BEST, 0.9) for fit in ("mlp", "transformer")]
+        made += [Comparison("cnn", threads, PORTABLE, CAPPED, 0.95), Comparison("cnn", threads, PORTABLE, BEST, None)]
+    return made
 
 
 def numerics_figures(count: int, note: Callable[[str], None], *, quick: bool) -> list[Result]:
     """The speeds of `comparisons` over `3 * count` rounds, the probe's time, and what the hook adds to a start."""
     python = Path(harness("host-environment").strip())
+    cores = len(os.sched_getaffinity(0))
     pairs = count if quick else 3 * count
     figures: list[Result] = []
-    for fit, title in FITS.items():
-        wanted = [one for one in comparisons() if one.fit == fit]
-        taken = _fit(python, fit, dict.fromkeys(name for one in wanted for name in (one.arm, one.against)), pairs, note)
-        figures += [
-            Figure(
-                name="numerics",
-                statement=f"{title}: speed of {one.arm} against {one.against}",
-                unit="x",
-                values=ratios(taken[one.against], taken[one.arm]),
-                bound=None if one.target is None else Bound.AT_LEAST,
-                target=one.target,
-            )
-            for one in wanted
-        ]
+    for threads in Threads:
+        for fit in FITS:
+            wanted = [one for one in comparisons(cores) if (one.fit, one.threads) == (fit, threads)]
+            arms = dict.fromkeys(name for one in wanted for name in (one.arm, one.against))
+            taken = _fit(python, fit, threads, arms, pairs, note) if wanted else {}
+            figures += [
+                Figure(
+                    name="numerics",
+                    statement=one.statement,
+                    unit="x",
+                    values=ratios(taken[one.against], taken[one.arm]),
+                    bound=None if one.target is None else Bound.AT_LEAST,
+                    target=one.target,
+                )
+                for one in wanted
+            ]
     return [*figures, *_starts(python, count, note)]
 
 
-def variables(arm: str, cores: int, numpy: str) -> dict[str, str]:
+def variables(arm: str, threads: Threads, cores: int, numpy: str) -> dict[str, str]:
     """What the process of an arm gets, from the one table of variables.
 
-    Strict has as many threads as best_effort takes by itself. The capped arm has MKL at its fastest all the same.
+    best_effort has all cores by itself, and one thread because OMP_NUM_THREADS says so, which all read.
+    The capped arm is held to the profile's instructions alone: its other settings are for bits, and not part of a cap.
     """
-    mode = "best_effort" if arm in (BEST, CAPPED) else "strict"
-    profile = "x86-64-v3" if arm in (PORTABLE, CAPPED) else "native"
-    threads = 1 if arm == ONE else cores
+    best = arm in (BEST, CAPPED)
     made = run_variables(
-        mode=mode, profile=profile, variant="cpu", seed=42, version="v1",
-        threads=threads, cores=cores, libraries={"numpy": numpy},
+        mode="best_effort" if best else "strict",
+        profile="x86-64-v3" if arm in (PORTABLE, CAPPED) else "native",
+        variant="cpu", seed=42, version="v1", threads=1 if threads == Threads.ONE else cores, cores=cores,
+        libraries={"numpy": numpy},
     )  # fmt: skip
-    return {**made, "MKL_CBWR": "AUTO"} if arm == CAPPED else made
+    if best and threads == Threads.ONE:
+        made["OMP_NUM_THREADS"] = "1"
+    if arm == CAPPED:
+        made = {name: value for name, value in made.items() if name not in _NOT_CAPS} | _NO_CAPS
+    return made
 
 
 class Worker:
@@ -137,11 +163,11 @@ class Worker:
 
 
 def _fit(
-    python: Path, fit: str, arms: Mapping[str, None], count: int, note: Callable[[str], None]
+    python: Path, fit: str, threads: Threads, arms: Mapping[str, None], count: int, note: Callable[[str], None]
 ) -> dict[str, list[float]]:
     """Seconds of each arm, one a round, for as many steps as the first does in a moment."""
     with ExitStack() as stack:
-        workers = {arm: stack.enter_context(_worker(python, fit, arm)) for arm in arms}
+        workers = {arm: stack.enter_context(_worker(python, fit, _environment(python, arm, threads))) for arm in arms}
         first = next(iter(workers.values()))
         steps = max(1, round(_PIECE / min(first.seconds(1) for _ in range(3))))
         for worker in workers.values():
@@ -150,36 +176,47 @@ def _fit(
         def once(worker: Worker) -> Callable[[], float]:
             return lambda: worker.seconds(steps)
 
-        note(f"{fit}: {count} rounds of {steps} steps")
+        note(f"{fit}, {threads}: {count} rounds of {steps} steps")
         return rounds(count, {arm: once(worker) for arm, worker in workers.items()}, lambda _: None)
 
 
 @contextmanager
-def _worker(python: Path, fit: str, arm: str) -> Iterator[Worker]:
-    worker = Worker(python, fit, _environment(python, arm))
+def _worker(python: Path, fit: str, environment: Mapping[str, str]) -> Iterator[Worker]:
+    worker = Worker(python, fit, environment)
     try:
         yield worker
     finally:
         worker.close()
 
 
-def _environment(python: Path, arm: str) -> dict[str, str]:
-    numpy = run([python, "-c", "from importlib.metadata import version; print(version('numpy'))"]).strip()
+@functools.cache
+def _numpy(python: Path) -> str:
+    return run([python, "-c", "from importlib.metadata import version; print(version('numpy'))"]).strip()
+
+
+def _environment(python: Path, arm: str, threads: Threads) -> dict[str, str]:
     return {
-        **variables(arm, len(os.sched_getaffinity(0)), numpy),
+        **variables(arm, threads, len(os.sched_getaffinity(0)), _numpy(python)),
         "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": str(ROOT),
     }  # fmt: skip
 
 
 def _starts(python: Path, count: int, note: Callable[[str], None]) -> list[Result]:
-    """The probe, its libraries imported, in both profiles; and `python -c pass` with the hook less without it."""
+    """The probe's first call in both profiles; and `python -c pass` with the hook less without it.
+
+    A busy machine stretches the probe's time on the wall, and its time on the processors hardly: both are shown.
+    """
     note("probe and start")
     path = {"PYTHONPATH": f"{ROOT / 'harness' / 'strict' / 'site'}{os.pathsep}{ROOT}"}
-    probes = {}
-    for arm in (ONE, PORTABLE):
-        environment = {**_environment(python, arm), **path}
-        probes[arm] = [float(run([python, "-c", _PROBE, ROOT], environment=environment)) for _ in range(count)]
-    hooked = {**_environment(python, ONE), **path}
+
+    def probe(arm: str) -> Callable[[], tuple[float, float]]:
+        environment = {**_environment(python, arm, Threads.ONE), **path}
+        return lambda: msgspec.json.decode(
+            run([python, "-c", _PROBE, ROOT], environment=environment), type=tuple[float, float]
+        )
+
+    probes = rounds(count, {arm: probe(arm) for arm in (STRICT, PORTABLE)}, lambda _: None)
+    hooked = {**_environment(python, STRICT, Threads.ONE), **path}
     bare = {**hooked, "PYTHONPATH": ""}
 
     def start(environment: Mapping[str, str]) -> Callable[[], float]:
@@ -188,16 +225,14 @@ def _starts(python: Path, count: int, note: Callable[[str], None]) -> list[Resul
     for environment in (bare, hooked):
         start(environment)()
     taken = rounds(4 * count, {"hook": start(hooked), "bare": start(bare)}, lambda _: None)
-    return [
-        *(
-            _limit(f"the probe of all libraries once they are imported, {arm}", found, 0.3)
-            for arm, found in probes.items()
-        ),
-        _limit("what strict adds to `python -c pass`", differences(taken["hook"], taken["bare"]), 0.05),
-    ]
+    figures = []
+    for arm, found in probes.items():
+        what = f"the probe's first call, all that it knows, libraries imported before, one thread, {arm}"
+        figures += [_limit(what, [wall for wall, _ in found], 0.3)]
+        figures += [_limit(f"{what}: time on the processors", [used for _, used in found], None)]
+    return [*figures, _limit("what strict adds to `python -c pass`", differences(taken["hook"], taken["bare"]), 0.05)]
 
 
-def _limit(statement: str, values: Sequence[float], target: float) -> Figure:
-    return Figure(
-        name="numerics", statement=statement, unit="s", values=tuple(values), bound=Bound.AT_MOST, target=target
-    )
+def _limit(statement: str, values: Sequence[float], target: float | None) -> Figure:
+    bound = None if target is None else Bound.AT_MOST
+    return Figure(name="numerics", statement=statement, unit="s", values=tuple(values), bound=bound, target=target)

@@ -1,29 +1,64 @@
+import ast
+
 import pytest
 
 from benchmarks.fits import FITS as PROGRAMS
-from benchmarks.numerics import BEST, CAPPED, FITS, ONE, PORTABLE, STRICT, Worker, comparisons, variables
+from benchmarks.numerics import _PROBE, BEST, CAPPED, FITS, PORTABLE, STRICT, Threads, Worker, comparisons, variables
 from harness.errors import ToolError
 
 
-def test_every_fit_is_one_that_the_program_has_and_is_compared_with_best_effort() -> None:
+@pytest.mark.parametrize("threads", Threads)
+def test_every_fit_is_one_that_the_program_has_and_is_compared_with_best_effort_on_as_many_threads(threads) -> None:
     assert FITS.keys() == PROGRAMS.keys()
-    assert {(one.fit, one.target) for one in comparisons() if (one.arm, one.against) == (STRICT, BEST)} == {
-        (fit, 1.0) for fit in FITS
-    }
+    asked = {(one.fit, one.arm, one.against): one.target for one in comparisons(2) if one.threads == threads}
+    assert asked == {
+        **{(fit, STRICT, BEST): 1.0 for fit in FITS},
+        **{(fit, PORTABLE, BEST): 0.9 for fit in ("mlp", "transformer")},
+        ("cnn", PORTABLE, CAPPED): 0.95, ("cnn", PORTABLE, BEST): None,
+    }  # fmt: skip
 
 
-def test_strict_has_as_many_threads_as_best_effort_takes_by_itself_and_one_where_said() -> None:
-    best, strict, one = (variables(arm, 4, "2.4.0") for arm in (BEST, STRICT, ONE))
-    assert "OMP_NUM_THREADS" not in best
-    assert (strict["OMP_NUM_THREADS"], one["OMP_NUM_THREADS"]) == ("4", "1")
-    assert (best["REPRO_MODE"], strict["REPRO_MODE"]) == ("best_effort", "strict")
+def test_a_machine_of_one_core_compares_one_thread_with_one_thread_alone() -> None:
+    assert {one.threads for one in comparisons(1)} == {Threads.ONE}
+    assert {one.threads for one in comparisons(2)} == {Threads.ONE, Threads.ALL}
 
 
-def test_the_capped_arm_is_not_strict_and_loses_nothing_in_mkl() -> None:
-    capped, portable = variables(CAPPED, 4, "2.4.0"), variables(PORTABLE, 4, "2.4.0")
+def test_every_figure_says_on_how_many_threads_both_sides_were() -> None:
+    statements = [one.statement for one in comparisons(2)]
+    assert len(statements) == len(set(statements))
+    assert statements[0] == "LightGBM, one thread against one thread: speed of strict native against best_effort"
+    assert statements[-1] == "torch CNN, all cores against all cores: speed of strict x86-64-v3 against best_effort"
+
+
+@pytest.mark.parametrize("arm", [STRICT, PORTABLE])
+def test_strict_has_as_many_threads_as_what_it_is_held_against(arm) -> None:
+    one, every = (variables(arm, threads, 4, "2.4.0") for threads in Threads)
+    assert (one["OMP_NUM_THREADS"], every["OMP_NUM_THREADS"]) == ("1", "4")
+    assert one["REPRO_MODE"] == every["REPRO_MODE"] == "strict"
+
+
+@pytest.mark.parametrize("arm", [BEST, CAPPED])
+def test_best_effort_takes_all_cores_by_itself_and_one_because_it_is_told_to(arm) -> None:
+    one, every = (variables(arm, threads, 4, "2.4.0") for threads in Threads)
+    assert one["OMP_NUM_THREADS"] == "1"
+    assert {**every, "OMP_NUM_THREADS": "1"} == one
+    assert "OMP_NUM_THREADS" not in every
+    assert one["REPRO_MODE"] == every["REPRO_MODE"] == "best_effort"
+
+
+def test_the_capped_arm_has_the_profiles_instructions_and_nothing_else_of_it() -> None:
+    best, capped, portable = (variables(arm, Threads.ALL, 4, "2.4.0") for arm in (BEST, CAPPED, PORTABLE))
+    differing = {name for name in {*best, *capped} if best.get(name) != capped.get(name)}
+    assert differing == {
+        "REPRO_PROFILE", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"
+    }  # fmt: skip
     assert capped["ONEDNN_MAX_CPU_ISA"] == portable["ONEDNN_MAX_CPU_ISA"] == "AVX2"
     assert (capped["MKL_CBWR"], portable["MKL_CBWR"]) == ("AUTO", "COMPATIBLE")
-    assert capped["REPRO_MODE"] == "best_effort"
+
+
+def test_the_probe_is_called_once_with_all_that_it_knows() -> None:
+    calls = [node for node in ast.walk(ast.parse(_PROBE)) if isinstance(node, ast.Call)]
+    assert [ast.unparse(call) for call in calls if ast.unparse(call.func) == "probe"] == ["probe(tuple(KNOWN))"]
 
 
 def test_a_process_that_cannot_start_ends_the_benchmark(tmp_path) -> None:

@@ -78,7 +78,10 @@ def test_seed_all_repeats_and_another_seed_does_not():
 def test_a_library_imported_later_gets_the_last_seed(monkeypatch, tmp_path):
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "torch.py").write_text("seeds = []\nmanual_seed = seeds.append\n")
+    (tmp_path / "torch.py").write_text(
+        "from types import SimpleNamespace\nseeds = []\nmanual_seed = seeds.append\n"
+        "backends = SimpleNamespace(cudnn=SimpleNamespace(benchmark=False))\n"
+    )
     assert "torch" not in seed_all(7)
     seed_all(8)
     import torch

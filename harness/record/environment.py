@@ -46,9 +46,10 @@ class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Captured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a run says of itself from inside (`$HARNESS_OUTPUT/environment.json`), written with the standard library.
 
-    `settings` are the numeric variables as found, `probe` the digests by library and kernel, `host` what is recorded
-    but never compared (kernel, cores). Entries of `native`, `cpu.dispatch` and `settings` that are named `owner/what`
-    belong to a library that only some programs load.
+    `settings` are the numeric variables as found and, of a strict run, the edition of the kernels that it puts into
+    torch (`strict_kernels`); `probe` the digests by library and kernel, `host` what is recorded but never compared
+    (kernel, cores). Entries of `native`, `cpu.dispatch` and `settings` that are named `owner/what` belong to a library
+    that only some programs load.
     """
 
     schema: str = SCHEMA

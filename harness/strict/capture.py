@@ -21,8 +21,10 @@ from typing import Any
 from harness.spec.processor import processor_facts
 from harness.spec.variables import numeric_settings
 from harness.strict import dispatch, gpu
+from harness.strict.bootstrap import is_strict_mode
 from harness.strict.environment import available_cores
 from harness.strict.kernels import installation
+from harness.strict.kernels.version import VERSION
 
 SCHEMA = "harness.environment/1"
 FILE_NAME = "environment.json"
@@ -210,8 +212,14 @@ def _gpu(environ: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def _settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """The numeric variables as found; where threads are free, how many the libraries then take."""
+    """The numeric variables as found; where threads are free, how many the libraries then take.
+
+    Strict runs name the edition of its own kernels: with others a library computes other bits, and nothing else in an
+    environment would say so.
+    """
     settings = numeric_settings(environ)
+    if is_strict_mode(environ):
+        settings["strict_kernels"] = VERSION
     if "OMP_NUM_THREADS" not in settings:
         settings["threads"] = f"free: {available_cores()}"
     return settings

@@ -108,6 +108,10 @@ class TestEnvironments:
             ({"settings": {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "7"}}, "setting PYTHONHASHSEED 42 → 7"),
             ({"settings": {"OMP_NUM_THREADS": "1"}}, "setting PYTHONHASHSEED 42 → none"),
             (
+                {"settings": {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "42", "strict_kernels": "2"}},
+                "setting strict_kernels none → 2",
+            ),
+            (
                 {"gpu": Gpu("H100", "9.0", 132, "580.1", {"cudnn": "9.1"})},
                 "gpu none → H100",
             ),

@@ -86,6 +86,7 @@ def _captured(python: PythonLock, variables: dict[str, str]) -> Captured:
             "numpy/openblas.threads": "1",
             "scipy/openblas.threads": "1",
             "sklearn/openmp.threads": "1",
+            "strict_kernels": "1",
             "system/openmp.threads": "1",
             "torch/deterministic_algorithms": "true",
         },

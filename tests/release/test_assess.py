@@ -167,6 +167,11 @@ def a_setting_that_the_run_does_not_set(raw: Raw) -> None:
     captured(raw)["settings"]["MKL_VML_MODE"] = "VML_EP"
 
 
+@plant("runtime settings.strict_kernels", CHANGED)
+def other_kernels_of_our_own(raw: Raw) -> None:
+    captured(raw)["settings"]["strict_kernels"] += "+"
+
+
 @plant("runtime settings.scipy/openblas.threads", CHANGED, expires_all=False)
 def a_thread_count(raw: Raw) -> None:
     captured(raw)["settings"]["scipy/openblas.threads"] = "2"

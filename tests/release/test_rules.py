@@ -55,6 +55,7 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
         (Layer.IMAGE, "manifest", Kind.CHANGED, Severity.CRITICAL, Moves.ALL),
         (Layer.SPEC, "users/harness/uid", Kind.CHANGED, Severity.MAJOR, Moves.NONE),
         (Layer.NATIVE, "numpy/openblas", Kind.UPGRADED, Severity.CRITICAL, ("numpy",)),
+        (Layer.RUNTIME, "settings.strict_kernels", Kind.CHANGED, Severity.CRITICAL, ("torch",)),
         (Layer.PROBE, "numpy/exp64", Kind.CHANGED, Severity.CRITICAL, Moves.ALL),
         (Layer.GOLDEN, "a/b/c/all/ridge", Kind.CHANGED, Severity.CRITICAL, Moves.ALL),
         (Layer.CODE, "inside", Kind.CHANGED, Severity.NONE, Moves.ALL),

@@ -43,6 +43,18 @@ def test_user_paths_and_the_runs_own_variables_do_not_enter_the_signature(enviro
     assert static_part(free)["settings"]["threads"].startswith("free: ")
 
 
+def test_a_strict_environment_holds_which_of_our_kernels_it_has_and_a_best_effort_one_has_none(variables, monkeypatch):
+    strict, best_effort = variables(), variables(mode="best_effort")
+    before = static_part(strict)
+    assert before["settings"]["strict_kernels"] == capturing.VERSION
+    assert "strict_kernels" not in static_part(best_effort)["settings"]
+    other = signed(static_part(best_effort))
+    monkeypatch.setattr(capturing, "VERSION", capturing.VERSION + "+")
+    assert signed(static_part(strict)) != signed(before)
+    assert signed(static_part(strict), Profile.X86_64_V3) != signed(before, Profile.X86_64_V3)
+    assert signed(static_part(best_effort)) == other
+
+
 def test_the_digest_of_a_library_is_over_its_files_and_not_its_installer(tmp_path):
     def installed(name, *lines):
         folder = tmp_path / name / "demo-1.0.dist-info"

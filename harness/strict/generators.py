@@ -53,13 +53,17 @@ class Entropy:
 
 
 def entropies() -> dict[str, Entropy]:
-    """What stands in for the system's random bits in this process, by library; none where it is not strict."""
+    """What stands in for the system's random bits in this process, by library; none where it is not strict.
+
+    It is told by attribute, not by class: a user's program that imports this module has another copy of it than the
+    hook, and what stands in is of the hook's.
+    """
     bit_generator = sys.modules.get("numpy.random.bit_generator")
     found = {
         "random": getattr(random.Random.seed, "entropy", None),
         "numpy.random": getattr(getattr(bit_generator, "randbits", None), "__self__", None),
     }
-    return {name: entropy for name, entropy in found.items() if isinstance(entropy, Entropy)}
+    return {name: entropy for name, entropy in found.items() if hasattr(entropy, "position")}
 
 
 def make_unseeded_python_repeat(seed: int) -> None:

@@ -1,6 +1,7 @@
 """The random states that a whole process shares: of Python, NumPy and torch, and of generators without a seed.
 
-They are set aside while something else is drawn, and put back. Standard library only.
+They are set aside while something else is drawn, and put back, for each item of a data set: so nothing is checked or
+turned into values here, and GPUs are left alone. What a checkpoint holds is `random_states`'. Standard library only.
 """
 
 import hashlib

@@ -1,4 +1,5 @@
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -176,3 +177,56 @@ print("done")
 """
     completed = script(source)
     assert (completed.returncode, completed.stdout) == (0, "done\n"), completed.stderr
+
+
+UNSEEDED = """
+import os, random, signal, sys
+import numpy as np
+from harness.strict import generators
+from harness.strict.training_state import TrainingState
+
+hooks = sys.modules["random"].Random.seed.entropy
+assert not isinstance(hooks, generators.Entropy), "a program has a copy of the package of its own"
+state = TrainingState()
+resumed = state.resume() if "resume" in sys.argv else None
+for step in range(resumed.step if resumed else 0, 4):
+    drawn = random.Random().random(), np.random.default_rng().random(), np.random.SeedSequence().entropy
+    print(step, *drawn, flush=True)
+    state.save(step + 1)
+    if "kill" in sys.argv and step == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_generators_without_a_seed_go_on_where_a_killed_run_stopped(tmp_path, variables, start) -> None:
+    pytest.importorskip("numpy")
+    (tmp_path / "train.py").write_text(UNSEEDED)
+
+    def run(folder: str, *arguments: str):
+        checkpoints = tmp_path / folder
+        checkpoints.mkdir(exist_ok=True)
+        (checkpoints / IDENTITY_FILE).write_text("code: 1\n")
+        return start(["train.py", *arguments], variables(HARNESS_CHECKPOINTS=str(checkpoints)), tmp_path)
+
+    whole, cut = run("whole"), run("cut", "kill")
+    assert (whole.returncode, cut.returncode) == (0, -signal.SIGKILL), whole.stderr
+    resumed, anew = run("cut", "resume"), run("anew")
+    assert cut.stdout + resumed.stdout == whole.stdout == anew.stdout
+    drawn = [line.split()[1:] for line in whole.stdout.splitlines()]
+    assert len({number for numbers in drawn for number in numbers}) == 12
+
+
+def test_the_places_of_generators_without_a_seed_can_be_set_back_by_a_program(script) -> None:
+    ended = script(
+        "import random\n"
+        "from harness.strict import random_states, states\n"
+        "random.Random()\n"
+        "for take, put in ((random_states.capture_random_states, random_states.restore_random_states),"
+        " (states.take, states.put)):\n"
+        "    taken = take()\n"
+        "    drawn = [random.Random().random() for _ in range(2)]\n"
+        "    following = random.Random().random()\n"
+        "    put(taken)\n"
+        "    print([random.Random().random() for _ in range(2)] == drawn, following not in drawn)\n"
+    )
+    assert ended.stdout == "True True\n" * 2, ended.stderr

@@ -18,7 +18,7 @@ from harness.record.jsonfile import pretty_json, read_document
 from harness.record.layout import cohort_folder, ensemble_folder, predictions_file
 from harness.record.results import locate_run, writing
 from harness.runs.configuration import Configuration, run_request
-from harness.runs.environment import make_ground, run_environment
+from harness.runs.environment import make_ground, require_processor, run_environment
 from harness.runs.events import Lines, refusal
 from harness.runs.inputs import mount_tree
 from harness.runs.publish import Identity, RunReport
@@ -103,8 +103,10 @@ def train_ensemble(
 
     Raises:
         IncomparableError: members differ in more than their seed.
+        PrerequisiteError: this processor cannot run the profile.
         HarnessError: a member failed; the message names its seed, the hint how to go on from those that are kept.
     """
+    require_processor(configuration.profile, configuration.mode)
     results = Path(configuration.output_dir)
     members = [_loaded(locate_run(run, results)) for run in kept]
     taken = {member.seed: member.run.label.run_name for member in members}

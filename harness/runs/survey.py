@@ -23,7 +23,7 @@ from harness.record.files import write_atomically
 from harness.record.hashing import digest_of_file, signature
 from harness.record.jsonfile import pretty_json, read_document
 from harness.record.snapshot import timestamp
-from harness.runs.environment import HOST, Ground, make_ground, run_environment
+from harness.runs.environment import HOST, Ground, make_ground, require_processor, run_environment
 from harness.runs.events import Lines, refusal
 from harness.runs.machine import Machine, plain_environment, this_machine
 from harness.runs.opening import Environment
@@ -87,9 +87,11 @@ def survey(
         OutdatedLockError: the image's lock is older than what it was made from.
         IntegrityError: the image is not what its lock says, a file of the host environment is not what its wheel's
             RECORD says, or the survey was not strict.
-        PrerequisiteError: the environment cannot be made, or needs a GPU that it does not get.
+        PrerequisiteError: the environment cannot be made, needs a GPU that it does not get, or asks for more than this
+            processor has.
         ToolError: a library cannot be imported, or the engine failed.
     """
+    require_processor(profile, Mode.STRICT)
     spec, ground = _run_spec(environment, root=root, store=store, engine=engine, progress=progress, profile=profile)
     said = engine.describe()
     plain, interpreter = None, Path()

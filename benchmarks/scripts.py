@@ -17,7 +17,7 @@ import msgspec
 from benchmarks.commands import ROOT, harness
 from benchmarks.figures import Check
 from harness.errors import ToolError
-from harness.record.explain.cause import TIMES, WORDS, Cause, Facts, Kind
+from harness.record.explain.cause import TIMES, WORDS, Cause, Digests, Facts, Kind
 from harness.record.explain.explanation import ScriptRun, explain_runs, read_script_run
 from harness.record.layout import runs_folder
 from harness.runs.collect import collect
@@ -133,7 +133,7 @@ def _bare(command: Sequence[str], folder: Path, number: int) -> ScriptRun:
             begun=begun,
             seconds=time.monotonic() - began,
             host=socket.gethostname(),
-            digests={name: digest.rpartition(":")[2] for name, digest in files.items()},
+            digests=Digests((name, digest.rpartition(":")[2]) for name, digest in files.items()),
         ),
         touched=(),
     )

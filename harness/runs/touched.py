@@ -33,10 +33,11 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # What a container sees of the machine under it: all else in it is the image's, and so declared.
 _OF_THE_MACHINE = ("/proc/", "/sys/", "/dev/", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 _CONTAINER = "/harness/output"
-_RESULT = re.compile(rb"= \d+<(/.*)>(?: \(deleted\))?$")
+_RESULT = re.compile(rb"= \d+<(?=/)")
 _WRITING = re.compile(rb"O_WRONLY|O_RDWR|O_CREAT")
-_PROGRAM = re.compile(rb'execve\("((?:[^"\\]|\\.)*)".* = 0$')
-_ADDRESS = re.compile(rb"(connect|bind)\(.*?sa_family=(AF_\w+)(?:, sin6?_port=htons\((\d+)\))?")
+_PROGRAM = re.compile(rb'execve\("((?:[^"\\]|\\.)*)"')
+_CALL = re.compile(rb"(connect|bind)\(")
+_FAMILY = re.compile(rb"sa_family=(AF_\w+)(?:, sin6?_port=htons\((\d+)\))?")
 _HOST = re.compile(rb'(?:inet_addr\("|inet_pton\(AF_INET6, "|sun_path=@?")([^"]*)"')
 
 _Key = tuple[str, str, str]
@@ -107,10 +108,12 @@ def _read_log(
             one.count += count
             one.digests.update([digest] if digest else [])
             one.notes.update([note] if note else [])
-    for kind, what, note in late:
-        for key in found:
-            if key[:2] == (kind, what):
-                found[key].notes.add(note)
+    places: dict[tuple[str, str], list[_Found]] = {}
+    for (kind, what, _), one in found.items():
+        places.setdefault((kind, what), []).append(one)
+    for kind, what, note in dict.fromkeys(late):
+        for one in places.get((kind, what), []):
+            one.notes.add(note)
     if broken:
         notes.append(f"{broken} lines of {_LOG} are not as the harness writes them: something else wrote there")
 
@@ -145,23 +148,21 @@ def _read_trace(path: Path, found: dict[_Key, _Found], declared: set[str], notes
     programs = 0
     for line in _lines(path, _LARGEST_TRACE, notes):
         kind, what, note = "", "", _BY_TRACE
-        if match := _RESULT.search(line):
-            kind, what = "file", re.sub(r"^/proc/\d+/", "/proc/self/", _unescaped(match.group(1)))
+        if (opened := _opened(line)) is not None:
+            kind, what = "file", re.sub(r"^/proc/\d+/", "/proc/self/", _unescaped(opened))
             note = f"{_BY_TRACE}; written" if _WRITING.search(line) else _BY_TRACE
             if f"{what}/".startswith(inside) or what in known["file"]:
                 continue
-        elif match := _PROGRAM.search(line):
+        elif line.endswith(b" = 0") and (match := _PROGRAM.search(line)):
             programs += 1
             kind, what = "subprocess", f"execve {_unescaped(match.group(1))}"
             if programs == 1 or Path(what).name in words:
                 continue
-        elif match := _ADDRESS.search(line):
+        elif (call := _CALL.search(line)) and (match := _FAMILY.search(line, call.end())):
             host = _HOST.search(line)
-            address = _unescaped(host.group(1)) if host else match.group(2).decode()
-            kind, what = (
-                "socket",
-                " ".join([match.group(1).decode(), address, (match.group(3) or b"").decode()]).strip(),
-            )
+            address = _unescaped(host.group(1)) if host else match.group(1).decode()
+            parts = [call.group(1).decode(), address, (match.group(2) or b"").decode()]
+            kind, what = "socket", " ".join(parts).strip()
             if address in words:
                 continue
         elif b"getrandom(" in line:
@@ -194,6 +195,13 @@ def _add_digest(path: Path, found: _Found) -> None:
             found.digests.add(digest_of_file(path))
     except OSError as error:
         found.notes.add(f"cannot be read: {error.strerror}")
+
+
+def _opened(line: bytes) -> bytes | None:
+    """The file that a call's result is a descriptor of, as strace prints it at a line's end."""
+    line = line.removesuffix(b" (deleted)")
+    match = _RESULT.search(line) if line.endswith(b">") else None
+    return None if match is None else line[match.end() : -1]
 
 
 def _unescaped(text: bytes) -> str:

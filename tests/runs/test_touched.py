@@ -1,6 +1,7 @@
 """What a run's processes noted, and what else may lie where they note it."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,23 @@ def test_what_strace_saw_and_python_did_not_is_added_within_bounds(
     trace = TRACE.replace("FOLDER", str(tmp_path))
     bounded = collected(output, trace=trace, audited=True)
     assert (len(bounded.touched), bounded.notes) == (3, ("more than 3 different things",))
+
+
+@pytest.mark.parametrize("unit", ["= 1</", 'execve("', "connect(", "sa_family=AF_INET", "= 1"])
+@pytest.mark.parametrize("end", ["", ">", ' = 0", = 0'])
+def test_a_line_of_the_trace_is_read_in_proportion_to_its_length(output: Path, unit: str, end: str) -> None:
+    began = time.process_time()
+    collected(output, trace="\n".join([f"{unit * (60_000 // len(unit))}{end}"] * 4), audited=True)
+    assert time.process_time() - began < 1, "a square of the length would be minutes"
+
+
+def test_what_processes_said_late_is_joined_to_what_it_is_about_once(output: Path) -> None:
+    touches = [line("file", f"/data/{number}", "a.py:1") for number in range(4_000)]
+    late = [line("file", f"/data/{number % 4_000}", note="late", count=0) for number in range(8_000)]
+    began = time.process_time()
+    found = collected(output, *touches, *late)
+    assert time.process_time() - began < 3, "each held against each would be half a minute"
+    assert {touch.note for touch in found.touched} == {"late"}
 
 
 def test_the_summary_names_the_first_of_each_kind_and_counts_the_rest() -> None:

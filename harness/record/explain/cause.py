@@ -1,5 +1,6 @@
 """What a difference can be, and what is known of the two runs that it is between."""
 
+import functools
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -49,18 +50,37 @@ TIMES = frozenset({Kind.TIME, Kind.DURATION})
 _SHOWN = 60
 
 
+BEGINNING = 8
+"""How many digits of a digest tell whose it is."""
+
+
+class Digests(dict[str, str]):
+    """The hexadecimal sha256 of each output by name, to be looked up by how it begins too."""
+
+    @functools.cached_property
+    def _names(self) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = {}
+        for name, digest in self.items():
+            names.setdefault(digest[:BEGINNING], []).append(name)
+        return names
+
+    def beginning_with(self, digits: str) -> list[str]:
+        """The outputs whose digest begins with these `BEGINNING` digits."""
+        return self._names.get(digits, [])
+
+
 class Facts(NamedTuple):
     """What is known of one run: what a value in it can be held against. Nulls where it was not recorded.
 
     `begun` is when the program started (UTC), `seconds` how long it ran, `folder` the one that it worked in, `digests`
-    the hexadecimal sha256 of each output by name.
+    those of its outputs.
     """
 
     begun: datetime | None = None
     seconds: float | None = None
     host: str | None = None
     folder: str | None = None
-    digests: Mapping[str, str] = {}
+    digests: Digests = Digests()
 
 
 Pair = tuple[Facts, Facts]

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.record.explain.cause import Cause, Facts, Finding, Kind, Pair, names_a_cause, shown
+from harness.record.explain.cause import Cause, Digests, Facts, Finding, Kind, Pair, names_a_cause, shown
 from harness.record.explain.contents import compare_contents, compare_files
 from harness.record.explain.tokens import compare_line, volatile_form
 from harness.record.layout import METADATA, SCRIPT_FOLDER, SCRIPT_OUTPUTS, SCRIPT_STDOUT, TOUCHED
@@ -99,7 +100,7 @@ def read_script_run(folder: Path) -> ScriptRun | None:
     with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
         touched = msgspec.json.decode((script / TOUCHED).read_bytes(), type=_Touched)
     files = {name: output.digest for name, output in metadata.outputs.items()}
-    digests = {name: digest.rpartition(":")[2] for name, digest in files.items()}
+    digests = Digests((name, digest.rpartition(":")[2]) for name, digest in files.items())
     return ScriptRun(
         folder=script / SCRIPT_OUTPUTS,
         files=files,
@@ -171,23 +172,22 @@ def _printed(old: ScriptRun, new: ScriptRun, facts: Pair) -> Iterator[Finding]:
 def _pairs(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[str], list[str]]:
     """The files of two runs that are one: of the same name, else of names that differ in times, tokens and numbers."""
     pairs = [(name, name) for name in sorted(old.keys() & new.keys())]
-    gone, added = sorted(old.keys() - new.keys()), sorted(new.keys() - old.keys())
+    gone, added = (dict.fromkeys(sorted(one.keys() - other.keys())) for one, other in ((old, new), (new, old)))
     # Of several whose names are of one form, those with the same content belong together.
     for form, content in ((_loose_form, True), (volatile_form, False), (_loose_form, False)):
-        waiting: dict[tuple[str, str], list[str]] = {}
+        waiting: dict[tuple[str, str], deque[str]] = {}
         for name in added:
-            waiting.setdefault((form(name), new[name] if content else ""), []).append(name)
+            waiting.setdefault((form(name), new[name] if content else ""), deque()).append(name)
         for name in tuple(gone):
             if found := waiting.get((form(name), old[name] if content else "")):
-                pairs.append((name, found.pop(0)))
-                gone.remove(name)
-                added.remove(pairs[-1][1])
-    return pairs, gone, added
+                pairs.append((name, found.popleft()))
+                del gone[name], added[pairs[-1][1]]
+    return pairs, [*gone], [*added]
 
 
 def _loose_form(name: str) -> str:
     """A name without whatever has a digit in it."""
-    return re.sub(r"[0-9A-Za-z]*\d[0-9A-Za-z]*", "#", name)
+    return re.sub(r"(?<![0-9A-Za-z])[A-Za-z]*\d[0-9A-Za-z]*", "#", name)
 
 
 def _capped(findings: Iterable[Finding]) -> list[Finding]:

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from harness.record.explain.cause import Facts, Finding, Kind, Pair, shown
+from harness.record.explain.cause import BEGINNING, Facts, Finding, Kind, Pair, shown
 
 _DAYS = "Mon|Tue|Wed|Thu|Fri|Sat|Sun"
 _MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _TOKEN = re.compile(
     rf"""
     (?P<uuid>(?<![0-9a-fA-F])[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}(?![0-9a-fA-F]))
-    |(?P<temporary>/tmp/(?:[\w.-]{{0,80}}[a-z0-9_]{{8}}/){{0,4}}(?:[\w.-]{{0,80}}[\W_])?\w{{0,80}}?[a-z0-9_]{{8}}(?!\w))
+    |(?P<temporary>/tmp/(?:[\w.-]{{0,80}}[a-z0-9_]{{8}}/){{0,4}}(?:[\w.-]{{0,80}}[^\w.-])?[\w.-]{{0,160}}[a-z0-9_]{{8}}(?!\w))
     |(?P<moment>(?<!\d)\d{{4}}-\d\d-\d\d[T\ _-]\d\d[:-]?\d\d[:-]?\d\d(?:[.,]\d{{1,9}})?(?:Z|[+-]\d\d:?\d\d)?(?!\d)
         |(?<!\d)20\d{{6}}[-_T]?\d{{6}}(?:[-_.]?\d{{6}})?Z?(?!\d)
         |(?:(?:{_DAYS}),?\ +)?(?:{_MONTHS})\ +\d{{1,2}},?\ +\d\d:\d\d:\d\d\ +(?:[A-Z]{{3,4}}\ +)?\d{{4}}
@@ -39,7 +39,7 @@ _DURATION = re.compile(
     r"(?:[^a-z]|$)",
     re.IGNORECASE,
 )
-_RATE = re.compile(r"(?:[a-z]+/s|per_sec(?:ond)?|throughput|speed)(?:[^a-z]|$)", re.IGNORECASE)
+_RATE = re.compile(r"(?:(?<![a-z])[a-z]+/s|per_sec(?:ond)?|throughput|speed)(?:[^a-z]|$)", re.IGNORECASE)
 _PROCESS = re.compile(r"(?:^|[^a-z])pids?(?:[^a-z]|$)", re.IGNORECASE)
 _HOST = re.compile(r"(?:^|[^a-z])(?:host|hostname|node|machine)(?:[^a-z]|$)", re.IGNORECASE)
 _FORMATS = (
@@ -52,6 +52,7 @@ _SLACK = timedelta(seconds=2)
 _LARGEST_PID = 1 << 22
 _SEPARATORS = " \t=:\"'([{,;|_"
 _LONGEST = 100_000
+_LONGEST_LABEL = 100
 
 
 class Token(NamedTuple):
@@ -69,6 +70,7 @@ def tokens(line: str) -> list[Token]:
 
 def compare_line(before: str, after: str, where: str, facts: Pair, *, label: str = "") -> Iterator[Finding]:
     """The differences between two lines; `label` is the name of what they hold (a key, a column), where it has one."""
+    label = label[-_LONGEST_LABEL:]
     before, after, moved = _without_folders(before, after, facts)
     if moved:
         yield Finding(where, Kind.FOLDER, *map(shown, (facts[0].folder or "", facts[1].folder or "")))
@@ -90,7 +92,7 @@ def compare_line(before: str, after: str, where: str, facts: Pair, *, label: str
     found = [_classify(index, old, new, where, facts, label) for index in differing]
     if any(one.kind in (Kind.NUMBER, Kind.TEXT) for one in found) and len(found) > 1:
         plain = [one for one in found if one.kind not in (Kind.NUMBER, Kind.TEXT)]
-        rest = [index for index, one in zip(differing, found, strict=True) if one not in plain]
+        rest = [index for index, one in zip(differing, found, strict=True) if one.kind in (Kind.NUMBER, Kind.TEXT)]
         if sorted(old[index].text for index in rest) == sorted(new[index].text for index in rest):
             found = [*plain, Finding(where, Kind.ORDER, shown(before), shown(after))]
     yield from found
@@ -109,6 +111,7 @@ def volatile_form(line: str) -> str:
 
 def number_finding(before: float, after: float, where: str, facts: Pair, *, label: str = "") -> Finding:
     """What two numbers that differ are: points in time, durations, process numbers, or just numbers."""
+    label = label[-4 * _LONGEST_LABEL :]
     texts = (shown(repr(before)), shown(repr(after)))
     if _are_moments((before, after), facts):
         return Finding(where, Kind.TIME, *texts)
@@ -214,7 +217,7 @@ def _label(parts: Sequence[Token], index: int) -> str:
     words: list[str] = []
     for part in reversed(parts[max(0, index - 12) : index]):
         if part.kind == "word":
-            words.append(part.text)
+            words.append(part.text[-_LONGEST_LABEL:])
             if len(words) == 3:
                 break
         elif part.kind != "other" or part.text.strip(_SEPARATORS) or part.text in ",;|":
@@ -292,10 +295,10 @@ def _parse(text: str) -> datetime | None:
 
 def _digest_of(before: str, after: str, facts: Pair) -> str | None:
     """The output whose digest both tokens are, or begin with: each that of its own run."""
-    if min(len(before), len(after)) < 8:
+    if min(len(before), len(after)) < BEGINNING:
         return None
     old, new = facts
-    for name, digest in old.digests.items():
-        if digest.startswith(before) and new.digests.get(name, "").startswith(after):
+    for name in old.digests.beginning_with(before[:BEGINNING]):
+        if old.digests[name].startswith(before) and new.digests.get(name, "").startswith(after):
             return name
     return None

@@ -39,7 +39,7 @@ from harness.runs.environment import HOST, Ground, base_seed, make_ground, requi
 from harness.runs.git import project_files
 from harness.runs.inputs import folder_mount
 from harness.runs.publish import CellReport, Cohort, Identity, RunReport, publish
-from harness.runs.refusal import require_strict, unrecorded
+from harness.runs.refusal import refused_operators, require_strict, unrecorded
 from harness.runs.resume import Resume, attempt_id, begin_attempt, end_attempt, half_made, run_identity
 from harness.runs.touched import MARKER, collect_touched
 from harness.runs.uncommitted import Checkout, keep_checkout
@@ -157,6 +157,8 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
         _say_how_it_ended(result, request, progress)
         require_strict(output)
         _require_start(result, output)
+        for sentence in refused_operators(output, result.exit_code):
+            progress.note(sentence)
         if result.exit_code != 0 and has_checkpoints(folder.path):
             progress.note(f"The program ended with exit code {result.exit_code} and can go on: no run is published")
             return result.exit_code

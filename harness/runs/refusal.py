@@ -1,4 +1,4 @@
-"""What a run's processes left word of: that one was not strict, or ended without recording what its libraries chose."""
+"""What a run's processes left word of: not strict, an operator refused, or what libraries chose not recorded."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from harness.errors import IntegrityError
 from harness.record.attempts import REFUSED
 from harness.record.environment import Captured
 
-_LOADED = "loaded-"
+_LOADED, _OPERATOR = "loaded-", "refused-operator-"
 
 
 def require_strict(output: Path) -> None:
@@ -31,3 +31,10 @@ def unrecorded(output: Path, captured: Captured) -> list[str]:
         for name in loaded
         if name not in captured.probe
     ]
+
+
+def refused_operators(output: Path, exit_code: int) -> list[str]:
+    """A sentence for each operator that the profile refused; the program may have caught that and gone on."""
+    names = sorted(path.name.removeprefix(_OPERATOR) for path in output.glob(f"{_OPERATOR}*"))
+    went_on = "went on and ended well" if exit_code == 0 else f"ended with exit code {exit_code}"
+    return [f"The profile x86-64-v3 refused {name}, and the program {went_on}" for name in names]

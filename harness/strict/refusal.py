@@ -11,6 +11,8 @@ from typing import NoReturn
 from harness.errors import ExitCode
 
 FILE_NAME = "refused.txt"
+OPERATOR = "refused-operator-"
+"""What the name of the file begins with that notes that a library's operator was refused, before the operator's."""
 
 # As the process began: what a program does to its variables later does not silence it.
 _OUTPUT = os.environ.get("HARNESS_OUTPUT")
@@ -25,3 +27,10 @@ def stop(message: str, code: int = ExitCode.INTEGRITY) -> NoReturn:
         with suppress(OSError), open(os.path.join(_OUTPUT, FILE_NAME), "x", encoding="utf-8") as file:  # noqa: PTH118, PTH123 - pathlib would slow every process down
             file.write(message)
     os._exit(code)
+
+
+def note_operator(name: str) -> None:
+    """Leave word that the operator `name` raises: whether the program goes on without it is its own to decide."""
+    if _OUTPUT:
+        with suppress(OSError):
+            os.close(os.open(os.path.join(_OUTPUT, OPERATOR + name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # noqa: PTH118 - as above

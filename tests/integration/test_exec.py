@@ -190,6 +190,33 @@ def test_a_program_that_answers_4_by_itself_is_kept(project: Project) -> None:
     assert project.python("import numpy; raise SystemExit(4)").document("metadata")["exit_code"] == 4
 
 
+REFUSED = """
+import sys, torch
+from harness.strict.kernels.refused import refuse_operators
+
+# As if the table refused it: which operators it does changes with what is found out about them.
+refuse_operators(torch._harness_kernels, {"aten::erfinv": {"cpus": "refused", "note": "planted"}})
+try:
+    print(torch.erfinv(torch.zeros(3)))
+except RuntimeError:
+    if "catch" not in sys.argv:
+        raise
+"""
+
+
+@pytest.mark.parametrize(("caught", "code"), [((), 1), (("catch",), 0)])
+def test_an_operator_that_the_profile_refuses_is_named_with_how_the_program_ended(
+    host_project: Project, caught: tuple[str, ...], code: int
+) -> None:
+    host_project.write("script.py", REFUSED)
+    ran = host_project.exec("python", "script.py", *caught, options=("--profile=x86-64-v3",))
+    assert ran.code == code
+    ended = "went on and ended well" if caught else "ended with exit code 1"
+    assert f"The profile x86-64-v3 refused aten::erfinv, and the program {ended}" in ran.stderr
+    assert ("NotPortableError: aten::erfinv is refused" in ran.stderr) is not bool(caught)
+    assert ran.document("metadata")["exit_code"] == code
+
+
 def test_a_library_whose_choices_nobody_could_record_is_named(project: Project) -> None:
     ended = project.python("import numpy, os; os._exit(0)")
     assert "What numpy selected is not recorded" in ended.stderr

@@ -5,9 +5,9 @@ import pytest
 from harness.errors import IntegrityError
 from harness.record.environment import Captured, Cpu
 from harness.runs import refusal
-from harness.runs.refusal import require_strict, unrecorded
+from harness.runs.refusal import refused_operators, require_strict, unrecorded
 from harness.strict.hook import LOADED
-from harness.strict.refusal import FILE_NAME
+from harness.strict.refusal import FILE_NAME, OPERATOR
 
 
 def captured(*libraries: str) -> Captured:
@@ -47,4 +47,16 @@ def test_a_library_that_was_loaded_and_not_recorded_is_named(tmp_path: Path) -> 
 
 
 def test_both_sides_mean_the_same_files() -> None:
-    assert (refusal.REFUSED, refusal._LOADED) == (FILE_NAME, LOADED)
+    assert (refusal.REFUSED, refusal._LOADED, refusal._OPERATOR) == (FILE_NAME, LOADED, OPERATOR)
+
+
+def test_each_refused_operator_is_named_with_how_the_program_ended(tmp_path: Path) -> None:
+    assert refused_operators(tmp_path, 1) == []
+    for name in ("aten::erfinv", "aten::cumsum"):
+        (tmp_path / (OPERATOR + name)).touch()
+    assert refused_operators(tmp_path, 1) == [
+        f"The profile x86-64-v3 refused {name}, and the program ended with exit code 1"
+        for name in ("aten::cumsum", "aten::erfinv")
+    ]
+    assert all(sentence.endswith("went on and ended well") for sentence in refused_operators(tmp_path, 0))
+    require_strict(tmp_path)

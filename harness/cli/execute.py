@@ -23,7 +23,10 @@ def execute(
     output_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("RESULTS"),
     run_name: Annotated[str | None, typer.Option(help="The run's name; made from the time if left out.")] = None,
     seed: Annotated[int | None, typer.Option(help="Base seed; beats REPRO_SEED.")] = None,
-    mode: Annotated[Mode | None, typer.Option(help="strict repeats to the bit; best_effort only seeds.")] = None,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(help="strict repeats to the bit; best_effort seeds, and turns cuDNN's autotuning on."),
+    ] = None,
     profile: Annotated[Profile, typer.Option(help="native, or x86-64-v3.")] = Profile.NATIVE,
     threads: Annotated[
         int, typer.Option(min=1, help="Threads of one reduction; at most the cores, and bits may depend on them.")

@@ -36,7 +36,10 @@ def run(
         str | None, typer.Option(help="The run's name; made from experiment and time if left out.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Base seed; beats REPRO_SEED and the experiment.")] = None,
-    mode: Annotated[Mode | None, typer.Option(help="strict repeats to the bit; best_effort only seeds.")] = None,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(help="strict repeats to the bit; best_effort seeds, and turns cuDNN's autotuning on."),
+    ] = None,
     profile: Annotated[
         Profile, typer.Option(help="native: fastest on this CPU; x86-64-v3: capped to what all such CPUs share.")
     ] = Profile.NATIVE,

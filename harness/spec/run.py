@@ -15,7 +15,7 @@ SCHEMA = "harness.runspec/1"
 
 
 class Mode(StrEnum):
-    """How much a run promises: bits (`strict`), or seeds alone (`best_effort`)."""
+    """How much a run promises: bits (`strict`), or seeds (`best_effort`, in which cuDNN times its algorithms)."""
 
     STRICT = "strict"
     BEST_EFFORT = "best_effort"

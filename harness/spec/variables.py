@@ -54,7 +54,11 @@ def _x86_64_v3(name: str, value: str, why: str, older: tuple[str, str, str] | No
 
 
 TABLE: tuple[Variable, ...] = (
-    Variable("REPRO_MODE", "{mode}", "what the run promises: bits (`strict`) or seeds alone (`best_effort`)"),
+    Variable(
+        "REPRO_MODE",
+        "{mode}",
+        "what the run promises: bits (`strict`) or seeds (`best_effort`, in which cuDNN times its algorithms)",
+    ),
     Variable("REPRO_SEED", "{seed}", "the base seed, from which every other seed is derived"),
     Variable("REPRO_VERSION", "{version}", "the seed recipe"),
     Variable("REPRO_PROFILE", "{profile}", "how numerics are pinned, so that the run can check it"),

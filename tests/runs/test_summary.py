@@ -33,7 +33,7 @@ def test_the_metric_that_is_shown(metrics: dict, shown: tuple) -> None:
         (Mode.STRICT, [Verdict.IDENTICAL, Verdict.DIVERGENT], "1 of 2 cells gave other bits"),
         (Mode.STRICT, [Verdict.UNVERIFIED, Verdict.IDENTICAL], "Run the same command again"),
         (Mode.STRICT, [Verdict.IDENTICAL], "Keep 'my results/runs/r' as evidence"),
-        (Mode.BEST_EFFORT, [Verdict.IDENTICAL], "best_effort only seeds"),
+        (Mode.BEST_EFFORT, [Verdict.IDENTICAL], "best_effort seeds, and libraries choose"),
         (Mode.BEST_EFFORT, [Verdict.DIVERGENT], "gave other bits"),
     ],
 )

@@ -101,7 +101,7 @@ def test_best_effort_runs_and_is_never_taken_for_strict(shop, first):
     finished = shop.run("--run-name", "loose", "--mode", "best_effort", "--families", "ridge,lightgbm", "--json")
     assert finished.code == 0
     report = msgspec.json.decode(finished.stdout)
-    assert "best_effort only seeds" in report["advice"]
+    assert "best_effort seeds, and" in report["advice"]
     code, compared = shop.compare("first", "loose")
     assert code == 3
     keys = {key for cell in compared if cell["verdict"] == "incomparable" for key in cell["changed_keys"]}

@@ -47,7 +47,10 @@ def advice(mode: Mode, results: Path, run_name: str, verdicts: Sequence[CellVerd
             f"see diff_prev.json of these cells under {folder}."
         )
     if mode is Mode.BEST_EFFORT:
-        return "best_effort seeds, and libraries choose threads and algorithms: run with --mode strict for bits that repeat."
+        return (
+            "best_effort seeds, and libraries choose threads and algorithms: "
+            "run with --mode strict for bits that repeat."
+        )
     if found[Verdict.UNVERIFIED]:
         return "Run the same command again: every cell should then be identical."
     return f"Keep {folder} as evidence; `harness compare` sets it against any other run."

@@ -59,7 +59,7 @@ def entropies() -> dict[str, Entropy]:
     hook, and what stands in is of the hook's.
     """
     bit_generator = sys.modules.get("numpy.random.bit_generator")
-    found = {
+    found: dict[str, Any] = {
         "random": getattr(random.Random.seed, "entropy", None),
         "numpy.random": getattr(getattr(bit_generator, "randbits", None), "__self__", None),
     }

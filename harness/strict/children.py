@@ -3,21 +3,24 @@
 What cannot be seen: a program that is not Python (a shell, `timeout`), and what that starts with other variables.
 """
 
+# pathlib would slow every process down.
+# ruff: noqa: PTH118, PTH119, PTH120
+
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePath
 from typing import Any
 
 from harness.errors import HarnessError, IntegrityError
 from harness.spec.variables import TABLE
 
-_FOLDERS = (str(PurePath(__file__).with_name("site")), str(PurePath(__file__).parents[2]))
+_HERE = os.path.dirname(__file__)
+_FOLDERS = (os.path.join(_HERE, "site"), os.path.dirname(os.path.dirname(_HERE)))
 _TABLE = tuple(dict.fromkeys(row.name for row in TABLE))
 _OWN = ("HARNESS_OUTPUT", "HARNESS_HOOK")
 # Asks the driver for the GPU and computes nothing: the hook would only slow it down.
-_GPU = str(PurePath(__file__).with_name("gpu.py"))
+_GPU = os.path.join(_HERE, "gpu.py")
 _PYTHON = re.compile(r"python[\d.]*t?")
 _ENV_OPTIONS = ("ignore-environment", "unset=", "chdir=", "split-string=", "argv0=", "debug", "null")
 
@@ -51,7 +54,7 @@ def check_program(argv: Sequence[str], environ: Mapping[str, str], parent: Mappi
 
 def through_env(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Sequence[str], Mapping[str, str]]:
     """What a leading `env` starts and with which variables; anything else as it is."""
-    if PurePath(argv[0]).name != "env":
+    if _name(argv[0]) != "env":
         return argv, environ
     import getopt
     import shlex
@@ -152,6 +155,10 @@ def _forked(argv: Any, executables: Any, *rest: Any) -> tuple[Any, Any, Any]:
 
 
 def _is_python(program: str) -> bool:
-    if _PYTHON.fullmatch(PurePath(program).name):
+    if _PYTHON.fullmatch(_name(program)):
         return True
-    return bool(sys.executable) and Path(program).resolve() == Path(sys.executable).resolve()
+    return bool(sys.executable) and os.path.realpath(program) == os.path.realpath(sys.executable)
+
+
+def _name(program: str) -> str:
+    return os.path.basename(program.rstrip("/"))

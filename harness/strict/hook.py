@@ -24,15 +24,16 @@ once, as the process begins.
 Standard library only.
 """
 
+# pathlib would slow every process down.
+# ruff: noqa: PTH118, PTH120
+
 import atexit
 import importlib
 import importlib.machinery
-import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
@@ -48,7 +49,7 @@ _VERIFIED = ("numpy", "scipy", "torch", "lightgbm", "xgboost")
 _THREAD_DEPENDENT = ("lightgbm.basic", "xgboost.core", "sklearn.ensemble._forest", "sklearn.cluster._kmeans")
 _ENVIRON = dict(os.environ)
 _MODULUS = 2**31 - 1
-_CODE = str(PurePath(__file__).parents[2])
+_CODE = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 
 
 def install() -> None:
@@ -251,11 +252,14 @@ def _threads() -> int:
 def _note_loaded(module: ModuleType) -> None:
     """Note that the capture should tell what this library selected: a process may end without recording it."""
     with suppress(OSError):
-        Path(_ENVIRON["HARNESS_OUTPUT"], LOADED + module.__name__).touch()
+        note = os.path.join(_ENVIRON["HARNESS_OUTPUT"], LOADED + module.__name__)
+        os.close(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
 
 
 def _record(pid: int, *, strict: bool) -> None:
     """Add what this process's libraries selected to the run's capture, in strict after verifying it once more.
+
+    Where none was loaded there is nothing to add, and nothing is imported to find that out.
 
     A forked child leaves that to its parent.
     """
@@ -264,8 +268,13 @@ def _record(pid: int, *, strict: bool) -> None:
     try:
         with _OwnImports():
             if strict:
+                denormals.verify()
+            if sys.modules.keys().isdisjoint(bootstrap.NUMERIC_LIBRARIES):
+                return
+            if strict:
                 _verify_at_the_end()
-            importlib.import_module("harness.strict.capture").record_process(Path(_ENVIRON["HARNESS_OUTPUT"]))
+            output = importlib.import_module("pathlib").Path(_ENVIRON["HARNESS_OUTPUT"])
+            importlib.import_module("harness.strict.capture").record_process(output)
     except Exception as error:
         message = str(error)
         if not isinstance(error, IntegrityError):
@@ -277,7 +286,6 @@ def _record(pid: int, *, strict: bool) -> None:
 
 
 def _verify_at_the_end() -> None:
-    denormals.verify()
     verify = importlib.import_module("harness.strict.verify")
     verify.verify_settings(_VERIFIED, _ENVIRON)
     if "torch" in sys.modules:
@@ -326,11 +334,13 @@ def _take_harness() -> dict[str, ModuleType]:
 
 def _chain_shadowed_sitecustomize() -> None:
     """Run the environment's own `sitecustomize`, which ours hides."""
-    own = PurePath(__file__).with_name("site")
-    rest = [entry for entry in sys.path if PurePath(entry) != own]
+    own = os.path.join(os.path.dirname(__file__), "site")
+    rest = [entry for entry in sys.path if os.path.normpath(entry) != own]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", rest)
     if spec is not None and spec.loader is not None and spec.origin is not None:
-        module = importlib.util.module_from_spec(spec)
+        from importlib.util import module_from_spec  # few environments have one, and it takes a millisecond
+
+        module = module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
         except Exception as error:

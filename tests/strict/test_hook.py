@@ -291,3 +291,18 @@ def test_torch_in_best_effort_is_seeded_and_otherwise_the_programs_own(script, t
     lines = free.stdout.splitlines()
     assert (lines[0], *lines[2:]) == ("False False", "True", "ran what does not repeat", "0 2 True False")
     assert (free.returncode, free.stderr) == (0, "")
+
+
+def test_a_process_without_numeric_libraries_is_spared_what_only_these_need(variables, start, tmp_path):
+    needed = ("pathlib", "importlib.metadata", "harness.strict.dispatch")
+
+    def imported(code: str) -> set[str]:
+        ended = start(["-X", "importtime", "-c", code], variables(HARNESS_OUTPUT=str(tmp_path)), tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        return {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+
+    spared = imported("pass")
+    assert "harness.strict.hook" in spared
+    assert spared.isdisjoint(needed)
+    pytest.importorskip("numpy")
+    assert imported("import numpy").issuperset(needed)

@@ -165,8 +165,13 @@ class Worker:
 def _fit(
     python: Path, fit: str, threads: Threads, arms: Mapping[str, None], count: int, note: Callable[[str], None]
 ) -> dict[str, list[float]]:
-    """Seconds of each arm, one a round, for as many steps as the first does in a moment."""
+    """Seconds of each arm, one a round, for as many steps as the first does in a moment.
+
+    What has one thread stays on one core, the same for every arm: cores differ by what else runs beside them.
+    """
+    granted = os.sched_getaffinity(0)
     with ExitStack() as stack:
+        stack.enter_context(_on({max(granted)} if threads == Threads.ONE else granted))
         workers = {arm: stack.enter_context(_worker(python, fit, _environment(python, arm, threads))) for arm in arms}
         first = next(iter(workers.values()))
         steps = max(1, round(_PIECE / min(first.seconds(1) for _ in range(3))))
@@ -178,6 +183,17 @@ def _fit(
 
         note(f"{fit}, {threads}: {count} rounds of {steps} steps")
         return rounds(count, {arm: once(worker) for arm, worker in workers.items()}, lambda _: None)
+
+
+@contextmanager
+def _on(cores: set[int]) -> Iterator[None]:
+    """Processes that are started meanwhile have these cores."""
+    granted = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, granted)
 
 
 @contextmanager

@@ -1,9 +1,24 @@
 import ast
+import os
+import subprocess
+import sys
 
 import pytest
 
 from benchmarks.fits import FITS as PROGRAMS
-from benchmarks.numerics import _PROBE, BEST, CAPPED, FITS, PORTABLE, STRICT, Threads, Worker, comparisons, variables
+from benchmarks.numerics import (
+    _PROBE,
+    BEST,
+    CAPPED,
+    FITS,
+    PORTABLE,
+    STRICT,
+    Threads,
+    Worker,
+    _on,
+    comparisons,
+    variables,
+)
 from harness.errors import ToolError
 
 
@@ -54,6 +69,16 @@ def test_the_capped_arm_has_the_profiles_instructions_and_nothing_else_of_it() -
     }  # fmt: skip
     assert capped["ONEDNN_MAX_CPU_ISA"] == portable["ONEDNN_MAX_CPU_ISA"] == "AVX2"
     assert (capped["MKL_CBWR"], portable["MKL_CBWR"]) == ("AUTO", "COMPATIBLE")
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one core")
+def test_what_is_started_on_one_core_stays_there_and_what_comes_after_does_not() -> None:
+    asked = [sys.executable, "-c", "import os; print(*os.sched_getaffinity(0))"]
+    granted = os.sched_getaffinity(0)
+    with _on({max(granted)}):
+        assert subprocess.check_output(asked).split() == [str(max(granted)).encode()]
+    assert os.sched_getaffinity(0) == granted
+    assert len(subprocess.check_output(asked).split()) == len(granted)
 
 
 def test_the_probe_is_called_once_with_all_that_it_knows() -> None:

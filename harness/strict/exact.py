@@ -9,39 +9,22 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import IntegrityError, UsageError
+from harness.strict.quotients import FORMATS, LIMB, MASK, Unsigned, quotients
 
 SCHEMA = "harness.exact-sum/1"
 
 _CHUNK = 1 << 16
-_LIMB = 32
-_MASK = (1 << _LIMB) - 1
 _MOST_ADDS = 1 << 26  # a limb of 64 bits holds 2**30 words of 33 bits, and one add is eight words at most
 _LANES = 1 << 12
 _LOWEST, _HIGHEST = -(1 << 10), 1 << 10  # limbs that a state may name: beyond any float64 times any weight
 
-Unsigned = NDArray[np.uint64]
 Signed = NDArray[np.int64]
-
-
-class _Format(NamedTuple):
-    """A binary floating-point format of IEEE 754: bits of the stored fraction, bias, and the bits of infinity."""
-
-    fraction: int
-    bias: int
-    bits: type[np.unsignedinteger[Any]]
-
-    @property
-    def infinity(self) -> int:
-        return (2 * self.bias + 1) << self.fraction
-
-
-_FORMATS = {np.dtype(np.float32): _Format(23, 127, np.uint32), np.dtype(np.float64): _Format(52, 1023, np.uint64)}
 
 
 class ExactSum:
@@ -215,19 +198,19 @@ class ExactSum:
     def _add(self, flat: NDArray[Any], factor: Fraction) -> None:
         shift = -(factor.denominator.bit_length() - 1)
         pieces = [
-            (factor.numerator >> offset & _MASK, shift + offset)
-            for offset in range(0, factor.numerator.bit_length(), _LIMB)
+            (factor.numerator >> offset & MASK, shift + offset)
+            for offset in range(0, factor.numerator.bit_length(), LIMB)
         ]
         for start in range(0, flat.size, _CHUNK):
             part = flat[start : start + _CHUNK]
             signs, words, exponents = self._taken_apart(part, start)
-            low, high = words & np.uint64(_MASK), words >> np.uint64(_LIMB)
+            low, high = words & np.uint64(MASK), words >> np.uint64(LIMB)
             for piece, offset in pieces:
                 if factor == 1:
                     self._add_words(start, signs, words, exponents)
                 elif piece:
                     self._add_words(start, signs, low * np.uint64(piece), exponents + offset)
-                    self._add_words(start, signs, high * np.uint64(piece), exponents + (offset + _LIMB))
+                    self._add_words(start, signs, high * np.uint64(piece), exponents + (offset + LIMB))
         self._pending += 2 * len(pieces)
         if self._pending >= _MOST_ADDS:
             self._carry()
@@ -239,7 +222,7 @@ class ExactSum:
             words = part.astype(np.uint64)
             words = np.where(signs < 0, np.uint64(0) - words, words)
             return signs, words, np.zeros(part.size, dtype=np.int64)
-        form = _FORMATS[part.dtype]
+        form = FORMATS[part.dtype]
         bits = np.ascontiguousarray(part).view(form.bits).astype(np.uint64)
         negative = bits >> np.uint64(part.dtype.itemsize * 8 - 1) == 1
         exponent = ((bits >> np.uint64(form.fraction)) & np.uint64(2 * form.bias + 1)).astype(np.int64)
@@ -259,7 +242,7 @@ class ExactSum:
     def _add_words(self, start: int, signs: Signed, words: Unsigned, powers: Signed) -> None:
         """Add sign times word (below 2**64) times two to the power, as three pieces of at most 33 bits."""
         limb, shift = powers >> 5, (powers & 31).astype(np.uint64)
-        mask, half = np.uint64(_MASK), np.uint64(_LIMB)
+        mask, half = np.uint64(MASK), np.uint64(LIMB)
         low, high = (words & mask) << shift, (words >> half) << shift
         middle = (low >> half) + (high & mask)
         pieces = [(low & mask), middle, high >> half]
@@ -282,9 +265,9 @@ class ExactSum:
         number = min(self._limbs)
         while number <= max(self._limbs):
             values = self._at(number)
-            over = values >> _LIMB
+            over = values >> LIMB
             if number < max(self._limbs) or ((over != 0) & (over != -1)).any():
-                values &= _MASK
+                values &= MASK
                 self._at(number + 1)[:] += over
             number += 1
         self._pending = 1
@@ -317,9 +300,9 @@ class ExactSum:
         if self._shape is None:
             raise UsageError("The sum of nothing has no shape", hint="Add an array first.")
         wanted = np.dtype((np.float32 if self._single else np.float64) if dtype is None else dtype)
-        if wanted not in _FORMATS:
+        if wanted not in FORMATS:
             raise UsageError(f"A sum cannot be rounded to {wanted}", hint="Ask for float32 or float64.")
-        form = _FORMATS[wanted]
+        form = FORMATS[wanted]
         signs, limbs = self._canonical()
         bits = np.empty(self._size, dtype=np.uint64)
         numbers = range(min(limbs, default=0), max(limbs, default=0) + 1)
@@ -327,7 +310,7 @@ class ExactSum:
             span = slice(start, min(start + _CHUNK, self._size))
             empty = np.zeros(span.stop - span.start, dtype=np.uint64)
             rows = [limbs[number][span].astype(np.uint64) if number in limbs else empty for number in numbers]
-            bits[span] = _quotients(np.array(rows), numbers.start, divisor, form)
+            bits[span] = quotients(np.array(rows), numbers.start, divisor, form)
         bits |= np.where(signs < 0, np.uint64(1 << (wanted.itemsize * 8 - 1)), np.uint64(0))
         values = bits.astype(form.bits).view(wanted)
         for name, value in (("+inf", np.inf), ("-inf", -np.inf)):
@@ -427,68 +410,3 @@ def _weight(weight: Any) -> Fraction:
     if factor < 0 or isinstance(weight, bool | str) or factor.denominator & (factor.denominator - 1):
         raise UsageError(f"{weight!r} is not a weight", hint="Give a whole number or a float from 0.")
     return factor
-
-
-def _quotients(limbs: Unsigned, lowest: int, divisor: Fraction, form: _Format) -> Unsigned:
-    """The bits of the numbers in `limbs` (limbs by numbers, lowest first) by `divisor`, rounded to nearest even."""
-    if divisor == 1:
-        return _round(limbs, lowest * _LIMB, np.zeros(limbs.shape[1], dtype=bool), form)
-    power = divisor.denominator.bit_length() - 1
-    whole = divisor.numerator
-    twos = (whole & -whole).bit_length() - 1
-    whole, power = whole >> twos, power - twos
-    room = whole.bit_length() // _LIMB + 3
-    limbs = np.concatenate([np.zeros((room, limbs.shape[1]), dtype=np.uint64), limbs])
-    exponent = (lowest - room) * _LIMB + power
-    if whole > _MASK:
-        return _slow_quotients(limbs, exponent, whole, form)
-    rest = np.zeros(limbs.shape[1], dtype=np.uint64)
-    for row in range(len(limbs) - 1, -1, -1):
-        value = (rest << np.uint64(_LIMB)) | limbs[row]
-        limbs[row], rest = value // np.uint64(whole), value % np.uint64(whole)
-    return _round(limbs, exponent, rest != 0, form)
-
-
-def _slow_quotients(limbs: Unsigned, exponent: int, whole: int, form: _Format) -> Unsigned:
-    """As `_quotients`, number by number, where the divisor does not fit into a limb."""
-    rests = np.zeros(limbs.shape[1], dtype=bool)
-    for column in range(limbs.shape[1]):
-        value = sum(int(limb) << (_LIMB * place) for place, limb in enumerate(limbs[:, column]))
-        value, rest = divmod(value, whole)
-        limbs[:, column] = [value >> (_LIMB * place) & _MASK for place in range(len(limbs))]
-        rests[column] = rest != 0
-    return _round(limbs, exponent, rests, form)
-
-
-def _round(limbs: Unsigned, exponent: int, more: NDArray[np.bool_], form: _Format) -> Unsigned:
-    """The bits of `limbs` times two to `exponent`; `more` says where something follows below the lowest limb."""
-    count, size = limbs.shape
-    padded = np.concatenate([np.zeros((2, size), dtype=np.uint64), limbs])
-    filled = padded != 0
-    top = count + 1 - np.argmax(filled[::-1], axis=0)
-    zero = ~filled.any(axis=0)
-    top = np.where(zero, 2, top)
-    columns = np.arange(size)
-    first = padded[top, columns]
-    below = (padded[top - 1, columns] << np.uint64(_LIMB)) | padded[top - 2, columns]
-    # Whether anything lies below the three limbs that are looked at.
-    lowest = np.where(zero, count + 2, np.argmax(filled, axis=0))
-    sticky = more | (lowest < top - 2)
-    length = np.frexp(first.astype(np.float64))[1].astype(np.int64)
-    width = np.maximum(length, 1).astype(np.uint64)
-    words = (first << (np.uint64(64) - width)) | (below >> width)
-    sticky |= (below & ((np.uint64(1) << width) - np.uint64(1))) != 0
-    leading = exponent + (top - 2) * _LIMB + np.maximum(length, 1) - 1
-    smallest = 1 - form.bias
-    drop = np.minimum(63 - form.fraction + np.maximum(smallest - leading, 0), 65)
-    kept = np.where(drop < 64, words >> np.minimum(drop, 63).astype(np.uint64), np.uint64(0))
-    half = np.uint64(1) << np.minimum(drop - 1, 63).astype(np.uint64)
-    rest = np.where(drop < 64, words & ((half << np.uint64(1)) - np.uint64(1)), words)
-    up = (drop < 65) & ((rest > half) | ((rest == half) & (sticky | (kept & np.uint64(1) == 1))))
-    kept = kept + up.astype(np.uint64)
-    # A fraction that is rounded up to the next power of two carries into the exponent by itself.
-    normal = leading >= smallest
-    biased = np.where(normal, np.minimum(leading, form.bias + 1) + form.bias - 1, 0).astype(np.uint64)
-    bits = (biased << np.uint64(form.fraction)) + kept
-    bits = np.minimum(bits, np.uint64(form.infinity))
-    return np.where(zero, np.uint64(0), bits)

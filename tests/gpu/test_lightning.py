@@ -1,11 +1,10 @@
 """Lightning on a GPU: two fits are equal in every tensor, and what cannot repeat raises."""
 
 import importlib.util
-import json
 
 import pytest
 
-from tests.gpu.processes import CODE, start
+from tests.gpu.lightning_twins import KINDS, fit_twice
 from tests.gpu.test_cuda import REASON
 
 LIGHTNING = None if importlib.util.find_spec("lightning") else "Lightning is not installed here"
@@ -14,14 +13,11 @@ pytestmark = pytest.mark.skipif(bool(REASON or LIGHTNING), reason=REASON or LIGH
 
 @pytest.fixture(scope="module")
 def fits(tmp_path_factory):
-    output = tmp_path_factory.mktemp("output")
-    ended = start("cuda", [str(CODE / "tests" / "gpu" / "lightning_fits.py"), "cuda"], output)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
+    return fit_twice("cuda", tmp_path_factory.mktemp("output"))
 
 
-@pytest.mark.parametrize("kind", ["transformer", "convolutions"])
-def test_two_fits_are_equal_in_every_tensor(fits, kind):
+@pytest.mark.parametrize("kind", KINDS)
+def test_fits_of_two_processes_are_equal_in_every_tensor(fits, kind):
     assert fits[kind]["tensors"] > 20
     assert fits[kind]["differ"] == []
 

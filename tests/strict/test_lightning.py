@@ -1,25 +1,22 @@
 """Lightning, unmodified, on the CPU; `tests/gpu/test_lightning.py` does the same on a GPU."""
 
 import importlib.util
-import json
 
 import pytest
 
-from tests.gpu.processes import CODE, start
+from tests.gpu.lightning_twins import KINDS, fit_twice
+from tests.gpu.processes import start
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("lightning") is None, reason="Lightning is not installed here")
 
 
 @pytest.fixture(scope="module")
 def fits(tmp_path_factory):
-    output = tmp_path_factory.mktemp("output")
-    ended = start("cpu", [str(CODE / "tests" / "gpu" / "lightning_fits.py"), "cpu"], output)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
+    return fit_twice("cpu", tmp_path_factory.mktemp("output"))
 
 
-@pytest.mark.parametrize("kind", ["transformer", "convolutions"])
-def test_two_fits_are_equal_in_every_tensor_and_another_seed_differs_in_every_weight(fits, kind):
+@pytest.mark.parametrize("kind", KINDS)
+def test_fits_of_two_processes_are_equal_in_every_tensor_and_another_seed_differs_in_every_weight(fits, kind):
     found = fits[kind]
     assert found["tensors"] > 20
     assert found["differ"] == []

@@ -80,16 +80,21 @@ def comparisons(cores: int) -> list[Comparison]:
 
 
 def numerics_figures(count: int, note: Callable[[str], None], *, quick: bool) -> list[Result]:
-    """The speeds of `comparisons` over `3 * count` rounds, the probe's time, and what the hook adds to a start."""
+    """The speeds of `comparisons`, the probe's time, and what the hook adds to a start.
+
+    There are `3 * count` rounds with two sets of processes in turn, because where its memory lies makes a process
+    faster or slower by a tenth for life; `quick` has `count` with one set, and so tells less.
+    """
     python = Path(harness("host-environment").strip())
     cores = len(os.sched_getaffinity(0))
-    pairs = count if quick else 3 * count
+    shares = (count,) if quick else (3 * count // 2, 3 * count - 3 * count // 2)
     figures: list[Result] = []
     for threads in Threads:
         for fit in FITS:
             wanted = [one for one in comparisons(cores) if (one.fit, one.threads) == (fit, threads)]
             arms = dict.fromkeys(name for one in wanted for name in (one.arm, one.against))
-            taken = _fit(python, fit, threads, arms, pairs, note) if wanted else {}
+            sets = [_fit(python, fit, threads, arms, share, note) for share in shares if wanted]
+            taken = {arm: [value for found in sets for value in found[arm]] for arm in arms}
             figures += [
                 Figure(
                     name="numerics",

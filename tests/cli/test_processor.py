@@ -14,6 +14,7 @@ from harness.runs.configuration import Configuration
 from harness.runs.ensemble import train_ensemble
 from harness.runs.opening import EngineName, Environment, open_engine
 from harness.runs.project import find_root
+from harness.runs.publish import RunReport
 from harness.runs.request import RunRequest
 from harness.runs.survey import survey
 from harness.spec.processor import X86_64_V3
@@ -40,6 +41,9 @@ COMMANDS = {
     "program": ("ml-train", "program.yaml", "--deterministic", *OPTIONS),
 }
 
+Says = Callable[[str], None]
+Call = Callable[..., tuple[int, str]]
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -57,7 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def processor(monkeypatch: pytest.MonkeyPatch) -> Says:
     """What /proc/cpuinfo says from now on."""
 
     def says(flags: str) -> None:
@@ -83,7 +87,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
     def call(program: str, *arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", [program, *arguments])
         with pytest.raises(SystemExit) as stop:
@@ -95,7 +99,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_without_avx2_the_portable_profile_is_refused_before_anything_is_made(
-    folder: Path, processor: Callable, stopped: None, call: Callable, name: str
+    folder: Path, processor: Says, stopped: None, call: Call, name: str
 ) -> None:
     processor(" ".join(set(X86_64_V3) - {"avx2"}))
     code, said = call(*COMMANDS[name])
@@ -108,7 +112,7 @@ def test_without_avx2_the_portable_profile_is_refused_before_anything_is_made(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_with_avx2_the_same_commands_go_on_and_without_it_those_of_native_do(
-    folder: Path, processor: Callable, stopped: None, call: Callable, name: str
+    folder: Path, processor: Says, stopped: None, call: Call, name: str
 ) -> None:
     processor(" ".join(X86_64_V3))
     assert "the environment would be made now" in call(*COMMANDS[name])[1]
@@ -118,14 +122,14 @@ def test_with_avx2_the_same_commands_go_on_and_without_it_those_of_native_do(
 
 
 def test_an_ensemble_is_refused_before_its_first_member_and_a_survey_before_its_image(
-    folder: Path, processor: Callable, stopped: None
+    folder: Path, processor: Says, stopped: None
 ) -> None:
     processor("sse4_2 avx")
     root, store = find_root(Path.cwd()), Store(folder / "store")
     engine = open_engine(EngineName.HOST, root, store, SILENT)
     configuration = Configuration(deterministic=True, profile=Profile.X86_64_V3, seed=(1, 2))
 
-    def train(request: RunRequest) -> None:
+    def train(request: RunRequest) -> RunReport:
         raise AssertionError("a member was trained")
 
     with pytest.raises(PrerequisiteError, match="it has no abm, avx2"):

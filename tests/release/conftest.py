@@ -159,6 +159,7 @@ def _group(of: EnvironmentState, target: str, family: str) -> Group:
         "train_seed": 42,
         "mode": Mode.STRICT.value,
         "profile": of.profile.value,
+        **({} if family == "lightgbm" else {"threads_per_fit": 1}),
     }
 
 

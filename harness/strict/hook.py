@@ -41,6 +41,7 @@ from harness.errors import HarnessError, IntegrityError, UsageError
 from harness.strict import bootstrap, denormals, generators
 from harness.strict.imports import when_imported
 from harness.strict.refusal import stop
+from harness.strict.replacing import replace
 
 LOADED = "loaded-"
 """What the name of the file begins with that notes in the output folder that some process loaded a library."""
@@ -80,6 +81,7 @@ def _is_launcher(argv: Sequence[str]) -> bool:
 
 
 def _make_strict() -> None:
+    from harness.spec.variables import thread_counts
     from harness.strict import children
 
     bootstrap.check(_ENVIRON, sys.modules)
@@ -90,8 +92,10 @@ def _make_strict() -> None:
     for name in _THREAD_DEPENDENT:
         when_imported(name, _keep_from_depending_on_threads)
     when_imported("torch", _limit_torch)
-    when_imported("torch", _replace_kernels)
-    generators.keep_variables(os.environ, ("PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES"))
+    if _ENVIRON.get("REPRO_PROFILE") == "x86-64-v3":
+        when_imported("torch", _replace_kernels)
+    when_imported("threadpoolctl", _limit_pools)
+    generators.keep_variables(os.environ, ("PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES", *thread_counts()))
     children.watch(_ENVIRON, lambda error: stop(str(error), error.exit_code))
 
 
@@ -151,7 +155,7 @@ def _seed_children(module: Any, seeds: dict[str, int], *, strict: bool) -> None:
         _seed_again(seeds["now"], strict=strict)
         return original(self, *arguments, **keywords)
 
-    module.BaseProcess._bootstrap = bootstrapped
+    replace(module.BaseProcess, "_bootstrap", bootstrapped)
 
 
 def _seed_tasks(module: Any, seeds: dict[str, int]) -> None:
@@ -215,6 +219,10 @@ def _limit_joblib(module: ModuleType) -> None:
     generators.limit_joblibs_threads(module, _threads())
 
 
+def _limit_pools(module: ModuleType) -> None:
+    generators.limit_pools_threads(module, _threads())
+
+
 def _keep_from_depending_on_threads(module: ModuleType) -> None:
     with _OwnImports():
         importlib.import_module("harness.strict.libraries").keep(module, _threads(), stop)
@@ -227,9 +235,8 @@ def _limit_torch(module: ModuleType) -> None:
 def _replace_kernels(module: ModuleType) -> None:
     """Put the profile's own kernels into torch, after what torch selected by itself was verified."""
     with _OwnImports():
-        vendor = importlib.import_module("harness.spec.processor").processor_facts().get("vendor_id", "")
         installation = importlib.import_module("harness.strict.kernels.installation")
-        installation.install(module, _ENVIRON.get("REPRO_PROFILE", "native"), vendor=vendor, threads=_threads())
+        installation.install(module)
     # At the end torch takes back what a program registered: this runs before, because torch has asked for that before.
     atexit.register(_verify_kernels, os.getpid())
 

@@ -216,24 +216,6 @@ def test_vmap_fake_tensors_and_tracing_see_the_operators_that_they_know(register
     ]
 
 
-def test_batches_and_low_precision_stay_with_torch_where_asked(registered: Registered) -> None:
-    batches = numbers(8, 64, 64), numbers(8, 64, 64, seed=1)
-    low = batches[0][0].bfloat16(), batches[1][0].bfloat16()
-    own = torch.bmm(*batches), torch.mm(*low)
-    replace_products(registered, low_precision=False, batches=False)
-    assert torch.equal(torch.bmm(*batches), own[0])
-    assert torch.equal(torch.mm(*low), own[1])
-    assert np.array_equal(torch.mm(batches[0][0], batches[1][0]).numpy(), batches[0][0].numpy() @ batches[1][0].numpy())
-
-
-def test_small_products_stay_with_torch_where_a_least_size_is_given(registered: Registered) -> None:
-    small, large = numbers(8, 8, dtype=torch.float64), numbers(64, 64, dtype=torch.float64)
-    own = torch.mm(small, small)
-    replace_products(registered, least=64**3)
-    assert torch.equal(torch.mm(small, small), own)
-    assert np.array_equal(torch.mm(large, large).numpy(), large.numpy() @ large.numpy())
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_square_roots_are_correctly_rounded(registered: Registered, dtype: Any) -> None:
     x = numbers(4099, dtype=dtype).abs() * 1e3
@@ -254,11 +236,14 @@ def test_square_roots_are_correctly_rounded(registered: Registered, dtype: Any) 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("name", "theirs"), [("atan", np.arctan), ("log", np.log), ("tan", np.tan)])
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [("acos", np.arccos), ("asin", np.arcsin), ("atan", np.arctan), ("log", np.log), ("tan", np.tan)],
+)
 def test_functions_are_numpys_and_their_derivatives_right(
     registered: Registered, name: str, theirs: Any, dtype: Any
 ) -> None:
-    x = numbers(1001, dtype=dtype).abs() * 1.4 + 0.01
+    x = numbers(1001, dtype=dtype).abs() % 0.9 + 0.01
     function, in_place = getattr(torch, name), getattr(torch.Tensor, f"{name}_")
     wanted = function(x)
     replace_functions(registered)

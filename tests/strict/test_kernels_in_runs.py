@@ -35,14 +35,12 @@ def test_best_effort_is_left_alone_with_the_same_caps(script):
     assert script(PRODUCT, mode="best_effort", **V3).stdout == "False False\n"
 
 
-def test_under_native_only_large_products_move_and_that_is_recorded(launch, tmp_path):
+def test_under_native_torch_keeps_its_own_kernels(launch, tmp_path):
     (tmp_path / "train.py").write_text(PRODUCT)
     completed = launch("--", "python", str(tmp_path / "train.py"))
-    assert completed.stderr == ""
+    assert (completed.stdout.split()[1], completed.stderr) == ("False", "")
     captured = json.loads((tmp_path / "output" / "environment.json").read_text())
-    intel = processor_facts().get("vendor_id") == "GenuineIntel"
-    assert captured["cpu"]["dispatch"]["torch/products"].startswith("mkl" if intel else "openblas from ")
-    assert "torch/sqrt" not in captured["cpu"]["dispatch"]
+    assert not {"torch/products", "torch/sqrt"} & captured["cpu"]["dispatch"].keys()
 
 
 def test_a_program_that_registers_kernels_in_their_place_is_not_kept(launch, tmp_path):
@@ -92,8 +90,8 @@ def test_a_table_of_another_torch_is_said_once_and_one_of_another_schema_is_an_e
     table.write_text(json.dumps({"schema": refused.SCHEMA, "torch": "1.0", "operators": {}}))
     monkeypatch.setattr(installation, "read_table", lambda: refused.read_table(table))
     try:
-        installation.install(torch, "x86-64-v3", vendor="")
-        installation.install(torch, "x86-64-v3", vendor="")
+        installation.install(torch)
+        installation.install(torch)
         assert capsys.readouterr().err.count("1.0") == 1
         assert installation.selected(torch)["operators"] == "1.0"
         verify_torch_kernels(torch)

@@ -17,15 +17,9 @@ Product = Callable[..., Any]
 OPERATORS = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv")
 
 
-def replace_products(
-    registered: Registered, *, least: int = 0, low_precision: bool = True, batches: bool = True
-) -> None:
-    """Route every overload of `OPERATORS`.
-
-    A product of fewer multiplications than `least` stays with torch, and so do those of bfloat16 and half unless
-    `low_precision`, and batches unless `batches`.
-    """
-    products = make_products(registered.torch, least=least, low_precision=low_precision, batches=batches)
+def replace_products(registered: Registered) -> None:
+    """Route every overload of `OPERATORS`."""
+    products = make_products(registered.torch)
     for name in OPERATORS:
         product, operator = products[name], f"aten::{name}"
         overloads = {
@@ -42,13 +36,11 @@ def replace_products(
             registered.replace(overload, kernel)
 
 
-def make_products(
-    torch: Any, *, least: int = 0, low_precision: bool = True, batches: bool = True
-) -> dict[str, Product]:
-    """The routed products by operator; see `replace_products`."""
+def make_products(torch: Any) -> dict[str, Product]:
+    """The routed products by operator."""
     import numpy as np
 
-    rounded = frozenset((torch.bfloat16, torch.float16) if low_precision else ())
+    rounded = frozenset((torch.bfloat16, torch.float16))
     exact = frozenset((torch.float32, torch.float64))
     matmul = np.matmul
     matrix, _ = make_views(torch)
@@ -59,9 +51,8 @@ def make_products(
         if b.dtype is not dtype or b.device != a.device:
             return NotImplemented
         if dtype in rounded:
-            # Whatever becomes of it as a product of float32: there, it is the same on every processor.
-            return (torch.bmm if len(shape) == 3 else torch.mm)(a.float(), b.float())
-        if dtype not in exact or shape[-2] * a.shape[-1] * shape[-1] < least or (len(shape) == 3 and not batches):
+            a, b = a.float(), b.float()
+        elif dtype not in exact:
             return NotImplemented
         if not a.numel() or not b.numel():
             return a.new_zeros(shape)

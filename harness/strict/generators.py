@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.strict.imports import when_imported
+from harness.strict.replacing import replace
 
 
 def seed_python(seed: int) -> None:
@@ -85,7 +86,7 @@ def make_unseeded_python_repeat(seed: int) -> None:
         original(self, a, version)
 
     repeatable.entropy = entropy  # type: ignore[attr-defined]
-    random.Random.seed = repeatable  # type: ignore[method-assign]
+    replace(random.Random, "seed", repeatable)
     random.seed = random._inst.seed
 
 
@@ -144,15 +145,16 @@ def _keep_torch_strict(torch: Any) -> None:
             _say_kept("torch.set_deterministic_debug_mode", "error", debug_mode)
         original("error")
 
-    torch.use_deterministic_algorithms = use_deterministic_algorithms
-    torch.set_deterministic_debug_mode = set_deterministic_debug_mode
+    replace(torch, "use_deterministic_algorithms", use_deterministic_algorithms)
+    replace(torch, "set_deterministic_debug_mode", set_deterministic_debug_mode)
     for name, value in (("deterministic", True), ("benchmark", False), ("allow_tf32", False)):
         _keep_switch(torch.backends.cudnn, f"torch.backends.cudnn.{name}", value)
         _keep_setter(torch._C, f"_set_cudnn_{name}", f"torch.backends.cudnn.{name}", value)  # what `flags` calls
     _keep_setter(torch._C, "_set_cublas_allow_tf32", "torch.backends.cuda.matmul.allow_tf32", False)
     _keep_setter(torch._C, "_set_float32_matmul_precision", "torch.set_float32_matmul_precision", "highest")
     _keep_setter(torch._C, "_set_fp32_precision_setter", "torch.backends' fp32_precision", "ieee", allowed=("none",))
-    torch.seed = torch.random.seed = _repeatable_seed(torch)
+    replace(torch.random, "seed", _repeatable_seed(torch))
+    torch.seed = torch.random.seed
 
 
 def _keep_setter(module: Any, name: str, what: str, value: object, allowed: Sequence[object] = ()) -> None:
@@ -168,7 +170,7 @@ def _keep_setter(module: Any, name: str, what: str, value: object, allowed: Sequ
             asked = value
         return original(*rest, asked)
 
-    setattr(module, name, keep)
+    replace(module, name, keep)
 
 
 def _repeatable_seed(torch: Any) -> Callable[[], int]:
@@ -199,7 +201,7 @@ def watch_autocast(torch: Any) -> None:
         if torch.is_autocast_enabled(device):
             used.add(f"{device}:{str(dtype).removeprefix('torch.')}")
 
-    torch.set_autocast_dtype = set_autocast_dtype
+    replace(torch, "set_autocast_dtype", set_autocast_dtype)
 
 
 def _keep_switch(module: Any, what: str, value: bool) -> None:
@@ -228,7 +230,28 @@ def limit_torchs_threads(torch: Any, threads: int) -> None:
             _say_kept("torch.set_num_threads", threads, asked)
         original(threads)
 
-    torch.set_num_threads = set_num_threads
+    replace(torch, "set_num_threads", set_num_threads)
+
+
+def limit_pools_threads(threadpoolctl: Any, threads: int) -> None:
+    """Keep `threadpoolctl` from giving OpenMP or a BLAS more than `threads` threads, for however short a time.
+
+    Fewer are the program's choice, the same in every run: scikit-learn asks for one within its own loops.
+    """
+    for controller in getattr(threadpoolctl, "_ALL_CONTROLLERS", ()):  # threadpoolctl 2 has none: read at the end
+        _limit_pool(threadpoolctl, controller, threads)
+
+
+def _limit_pool(threadpoolctl: Any, controller: Any, threads: int) -> None:
+    original = controller.set_num_threads
+
+    def set_num_threads(self: Any, asked: int) -> Any:
+        if asked > threads and not getattr(threadpoolctl, "_harness_said", False):
+            threadpoolctl._harness_said = True
+            _say_kept("threadpoolctl's number of threads", threads, asked)
+        return original(self, min(asked, threads))
+
+    controller.set_num_threads = set_num_threads
 
 
 def _say_kept(what: str, value: object, asked: object) -> None:
@@ -249,7 +272,7 @@ def keep_variables(environ: Any, names: Sequence[str]) -> None:
         else:
             original(self, name, value)
 
-    type(environ).__setitem__ = assign
+    replace(type(environ), "__setitem__", assign)
 
 
 def limit_joblibs_threads(backends: Any, threads: int) -> None:
@@ -266,7 +289,7 @@ def limit_joblibs_threads(backends: Any, threads: int) -> None:
             sys.stderr.write(f"harness: strict: joblib runs {threads} job at a time in threads, not {asked}\n")
         return min(asked, threads)
 
-    backends.ThreadingBackend.effective_n_jobs = effective_n_jobs
+    replace(backends.ThreadingBackend, "effective_n_jobs", effective_n_jobs)
 
 
 def _make_compiler_strict(config: Any) -> None:
@@ -301,4 +324,4 @@ def seed_pools_tasks(pool: Any, seed: Callable[[int, int], None]) -> None:
         # A pool of threads has no pipe: its workers share their generators with the rest of the process.
         original(_Tasks(inqueue, seed) if hasattr(inqueue, "_writer") else inqueue, *arguments, **keywords)
 
-    pool.worker = worker
+    replace(pool, "worker", worker)

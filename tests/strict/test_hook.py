@@ -4,6 +4,7 @@ import json
 import pytest
 
 from harness.errors import UsageError
+from harness.spec.variables import thread_counts
 from harness.strict.hook import base_seed
 
 numpy_only = pytest.mark.skipif(importlib.util.find_spec("numpy") is None, reason="NumPy is not installed here")
@@ -144,7 +145,8 @@ def test_a_thread_setting_that_did_not_take_effect_stops_the_program(script):
 @pytest.mark.parametrize("off", [{"REPRO_MODE": "best_effort"}, {"REPRO_THREADS": "2"}, {"HARNESS_OUTPUT": "/nowhere"}])
 def test_a_program_cannot_switch_its_own_check_off_by_its_variables(script, tmp_path, off):
     pytest.importorskip("threadpoolctl")
-    code = f"import os\nos.environ.update({{**{off!r}, 'OPENBLAS_NUM_THREADS': '2'}})\nimport numpy\nprint('ran')"
+    # putenv goes past os.environ, which keeps the number of threads
+    code = f"import os\nos.environ.update({off!r})\nos.putenv('OPENBLAS_NUM_THREADS', '2')\nimport numpy\nprint('ran')"
     ended = script(code, HARNESS_OUTPUT=str(tmp_path))
     assert (ended.returncode, ended.stdout) == (4, "")
     assert "numpy's openblas is 2, not 1" in (tmp_path / "refused.txt").read_text()
@@ -161,15 +163,55 @@ def test_a_programs_own_exit_code_4_and_a_wrong_setting_leave_no_word_of_a_refus
 @numpy_only
 def test_threads_that_a_program_set_after_the_import_are_found_when_it_ends(script, tmp_path):
     pytest.importorskip("threadpoolctl")
-    code = "import numpy, threadpoolctl\nthreads = threadpoolctl.threadpool_limits(2)\nprint('ran')"
+    pool = "next(one for one in threadpoolctl.ThreadpoolController().lib_controllers if one.user_api == 'blas')"
+    put = f"import numpy, threadpoolctl\nput = {pool}._get_symbol('openblas_set_num_threads')\n"
+    code = f"{put}put(2)\nprint('ran')"
     left = script(code, HARNESS_OUTPUT=str(tmp_path))
     assert (left.returncode, left.stdout) == (4, "ran\n")
     assert "openblas is 2, not 1" in (tmp_path / "refused.txt").read_text()
     (tmp_path / "refused.txt").unlink()
-    restored = script(f"{code}\nthreads.restore_original_limits()", HARNESS_OUTPUT=str(tmp_path))
+    restored = script(f"{code}\nput(1)", HARNESS_OUTPUT=str(tmp_path))
     assert (restored.returncode, restored.stderr) == (0, "")
     assert script(code, mode="best_effort", HARNESS_OUTPUT=str(tmp_path)).returncode == 0
     assert not (tmp_path / "refused.txt").exists()
+
+
+@numpy_only
+def test_threadpoolctl_gives_no_more_threads_than_the_run_has_for_any_time(script, tmp_path):
+    pytest.importorskip("threadpoolctl")
+    code = (
+        "import numpy, threadpoolctl as t\n"
+        "def show():\n    print(max(p['num_threads'] for p in t.threadpool_info() if p['user_api'] == 'blas'))\n"
+        "with t.threadpool_limits(3):\n    show()\n"
+        "with t.ThreadpoolController().limit(limits=3):\n    show()\n"
+        "with t.threadpool_limits(1):\n    show()\n"
+        "show()"
+    )
+    one = script(code, HARNESS_OUTPUT=str(tmp_path))
+    said = "harness: strict: threadpoolctl's number of threads stays 1, not 3\n"
+    assert (one.returncode, one.stdout.split(), one.stderr) == (0, ["1"] * 4, said)
+    free = script(code, mode="best_effort", HARNESS_OUTPUT=str(tmp_path))
+    assert (free.returncode, free.stderr) == (0, "")
+    assert free.stdout.split()[:3] == ["3", "3", "1"]
+    counts = dict.fromkeys(sorted(thread_counts()), "2")
+    two = script(code, HARNESS_OUTPUT=str(tmp_path), REPRO_THREADS="2", **counts)
+    assert (two.returncode, two.stdout.split()) == (0, ["2", "2", "1", "2"]), two.stderr
+    assert two.stderr == said.replace("stays 1", "stays 2")
+
+
+@numpy_only
+@pytest.mark.parametrize("set_them", ["os.environ[name] = '4'", "os.environ.update({name: '4'})"])
+def test_a_scripts_own_thread_variables_stay_those_of_the_run(script, tmp_path, set_them):
+    code = (
+        "import os\nfor name in (f'{of}_NUM_THREADS' for of in ('OMP', 'MKL', 'OPENBLAS', 'NUMEXPR')):\n"
+        f"    {set_them}\n    os.environ.setdefault(name, '4')\n    print(os.environ[name])\nimport numpy"
+    )
+    strict, free = script(code, HARNESS_OUTPUT=str(tmp_path)), script(code, mode="best_effort")
+    assert (strict.returncode, strict.stdout.split()) == (0, ["1"] * 4), strict.stderr
+    assert strict.stderr.splitlines() == [
+        f"harness: strict: {name}_NUM_THREADS stays 1, not 4" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
+    ]
+    assert (free.returncode, free.stdout.split(), free.stderr) == (0, ["4"] * 4, "")
 
 
 @numpy_only

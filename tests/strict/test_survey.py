@@ -94,7 +94,11 @@ def test_what_the_second_process_refuses_ends_the_first(surveyed, broken):
 
 def test_a_library_that_undoes_a_setting_is_refused(surveyed, broken, tmp_path):
     pytest.importorskip("numpy")
-    source = "import numpy, threadpoolctl\nthreadpoolctl.threadpool_limits(2, user_api='blas')\n"
+    source = (
+        "import numpy, threadpoolctl\n"
+        "for one in threadpoolctl.ThreadpoolController().select(user_api='blas').lib_controllers:\n"
+        "    one._get_symbol('openblas_set_num_threads')(2)\n"
+    )
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one core: there are no two threads")
     path = os.pathsep.join(reversed(broken("xgboost", source).split(os.pathsep)))

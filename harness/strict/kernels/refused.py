@@ -1,4 +1,4 @@
-"""Operators whose bits differ between processors and that nothing here makes portable: they raise under `x86-64-v3`.
+"""Operators whose bits differ between processors, or were not shown to be the same: they raise under `x86-64-v3`.
 
 `operators.json` holds what a sweep over all of torch's operators found, on several processors (docs/numerics.md).
 """
@@ -6,21 +6,23 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from harness.strict.kernels.library import Kernel, Registered
+from harness.strict.refusal import note_operator
 
 SCHEMA = "harness.operators/1"
 TABLE = Path(__file__).with_name("operators.json")
 
 
 class NotPortableError(RuntimeError):
-    """An operator that strict `x86-64-v3` refuses, because its bits are not the same on every such processor."""
+    """An operator that strict `x86-64-v3` refuses: its bits differ between such processors, or may."""
 
     def __init__(self, operator: str, note: str) -> None:
         reason = f" ({note})" if note else ""
         super().__init__(
-            f"{operator} is refused under the profile x86-64-v3: its bits differ between processors{reason}.\n"
+            f"{operator} is refused under the profile x86-64-v3: nothing here makes its bits the same on every "
+            f"processor{reason}.\n"
             "  Compute it otherwise, or run with the profile native, whose results are tied to this kind of processor."
         )
 
@@ -42,7 +44,8 @@ def read_table(path: Path = TABLE) -> tuple[str, dict[str, dict[str, str]]]:
 def refuse_operators(registered: Registered, operators: dict[str, dict[str, str]]) -> list[str]:
     """Make each operator that the table refuses raise, with all its overloads; their names, sorted.
 
-    Whole numbers have no rounding: for them torch's own kernels stay.
+    Whole numbers have no rounding: where neither what goes in nor what comes out is floating-point, torch's own kernels
+    stay.
     """
     refused = {name: entry.get("note", "") for name, entry in operators.items() if entry["cpus"] == "refused"}
     if not refused:
@@ -64,18 +67,29 @@ def refuse_operators(registered: Registered, operators: dict[str, dict[str, str]
 
 def _refusing(name: str, note: str, original: Kernel) -> Kernel:
     def kernel(*arguments: Any, **keywords: Any) -> Any:
-        if any(
-            tensor.is_floating_point() or tensor.is_complex() for tensor in _tensors([*arguments, *keywords.values()])
-        ):
-            raise NotPortableError(name, note)
-        return original(*arguments, **keywords)
+        if _rounds([*arguments, *keywords.values()]):
+            _refuse(name, note)
+        # `linspace` and its kin take no tensor: what they make tells by its type, whatever chose that.
+        result = original(*arguments, **keywords)
+        if _rounds([result]):
+            _refuse(name, note)
+        return result
 
     return kernel
 
 
+def _refuse(name: str, note: str) -> NoReturn:
+    note_operator(name)
+    raise NotPortableError(name, note)
+
+
+def _rounds(values: Iterable[Any]) -> bool:
+    return any(tensor.is_floating_point() or tensor.is_complex() for tensor in _tensors(values))
+
+
 def _tensors(values: Iterable[Any]) -> Iterable[Any]:
     for value in values:
-        if hasattr(value, "is_floating_point"):
+        if hasattr(value, "data_ptr"):  # a dtype says too whether it is floating-point
             yield value
         elif isinstance(value, list | tuple):
             yield from _tensors(value)

@@ -9,7 +9,7 @@ from typing import Any
 from harness.strict.kernels.library import Kernel, Registered
 from harness.strict.kernels.memory import make_views
 
-FUNCTIONS = {"sqrt": "sqrt", "atan": "arctan", "log": "log", "tan": "tan"}
+FUNCTIONS = {"sqrt": "sqrt", "acos": "arccos", "asin": "arcsin", "atan": "arctan", "log": "log", "tan": "tan"}
 """NumPy's name of each function by torch's."""
 
 

@@ -163,7 +163,7 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
             progress.note(f"The program ended with exit code {result.exit_code} and can go on: no run is published")
             return result.exit_code
         captured = read_document(output / _CAPTURE, Captured, ENVIRONMENT_SCHEMA)
-        unsaid = unrecorded(output, captured)
+        unsaid = unrecorded(output, captured, strict=settings.mode is Mode.STRICT)
         touched = collect_touched(output, audited=request.audit, container=engine.name != HOST, project=_PROJECT)
         folder.write(f"{SCRIPT_FOLDER}/{TOUCHED}", pretty_json(touched))
         left = collect(before, output / _PROJECT, folder.path / SCRIPT_FOLDER / SCRIPT_OUTPUTS)

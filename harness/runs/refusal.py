@@ -22,11 +22,15 @@ def require_strict(output: Path) -> None:
     raise IntegrityError(f"{message or 'A process was not strict'}; the run is not kept", hint=hint.strip() or None)
 
 
-def unrecorded(output: Path, captured: Captured) -> list[str]:
-    """A sentence for each library that was loaded, but only in processes that ended before they could say how."""
+def unrecorded(output: Path, captured: Captured, *, strict: bool) -> list[str]:
+    """A sentence for each library that was loaded, but only in processes that ended before they could say how.
+
+    In such a process nothing of strict was verified at its end either.
+    """
+    unverified = ", nor was it verified at the end that its settings still held" if strict else ""
     loaded = sorted(path.name.removeprefix(_LOADED) for path in output.glob(f"{_LOADED}*"))
     return [
-        f"What {name} selected is not recorded: the processes that loaded it ended without Python's leave (os._exit, "
+        f"What {name} selected is not recorded{unverified}: the processes that loaded it ended without Python's leave (os._exit, "
         "a signal, a forked worker)"
         for name in loaded
         if name not in captured.probe

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from harness.strict.imports import when_imported
+from harness.strict.replacing import replace
 from harness.strict.touched import LIMIT, Key, Recorder, wrapped
 
 MARKER = "audit"
@@ -242,7 +243,7 @@ def _watch_variables(recorder: Recorder) -> None:
             recorder.note("environment", printable(name), frame, library=False)
         return original(self, name)
 
-    kind.__getitem__ = read  # type: ignore[method-assign]
+    replace(kind, "__getitem__", read)
 
 
 def _watch_clock(time: Any, recorder: Recorder) -> None:
@@ -256,7 +257,7 @@ def _watch_clock(time: Any, recorder: Recorder) -> None:
     names: dict[str, int | None] = {name: None for clock in _CLOCKS for name in (clock, f"{clock}_ns")}
     for name, position in {**names, **_NOW_UNLESS_GIVEN}.items():
         if hasattr(time, name):
-            setattr(time, name, wrapped(getattr(time, name), noting(f"time.{name}", position)))
+            replace(time, name, wrapped(getattr(time, name), noting(f"time.{name}", position)))
 
 
 def _watch_dates(datetime: Any, recorder: Recorder) -> None:

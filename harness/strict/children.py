@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.errors import HarnessError, IntegrityError
 from harness.spec.variables import TABLE
+from harness.strict.replacing import replace
 
 _HERE = os.path.dirname(__file__)
 _FOLDERS = (os.path.join(_HERE, "site"), os.path.dirname(os.path.dirname(_HERE)))
@@ -133,7 +134,7 @@ def watch(environ: Mapping[str, str], stop: Callable[[HarnessError], object]) ->
             check(*arguments_of(*arguments, **keywords))
             return original(*arguments, **keywords)
 
-        setattr(holder, name, checked)
+        replace(holder, name, checked)
 
     before(os, "execv", lambda path, argv: (path, argv, None))
     before(os, "execve", lambda path, argv, env: (path, argv, env))

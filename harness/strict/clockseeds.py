@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 from harness.strict.imports import when_imported
+from harness.strict.replacing import replace
 from harness.strict.touched import Recorder, wrapped
 
 _NEAR = 60.0
@@ -20,7 +21,7 @@ def watch(recorder: Recorder) -> None:
     """Note it from now on: of `random`, of NumPy's global generator and `default_rng`, and of torch."""
     import random
 
-    random.Random.seed = _noting(random.Random.seed, "random.seed", recorder)  # type: ignore[method-assign]
+    _replace(random.Random, "seed", "random.seed", recorder)
     random.seed = random._inst.seed
 
     def numpy_random(module: Any) -> None:
@@ -46,9 +47,7 @@ def is_from_clock(seed: Any, now: float) -> bool:
 
 
 def _replace(module: Any, name: str, what: str, recorder: Recorder) -> None:
-    call = _noting(getattr(module, name), what, recorder)
-    call.__module__ = module.__name__  # where pickle finds it
-    setattr(module, name, call)
+    replace(module, name, _noting(getattr(module, name), what, recorder))
 
 
 def _noting(original: Any, what: str, recorder: Recorder) -> Any:

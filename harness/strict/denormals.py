@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.errors import IntegrityError
 from harness.strict.imports import when_imported
+from harness.strict.replacing import replace
 
 _SMALLEST_NORMAL = sys.float_info.min
 _state = {"last_loaded": "none", "undoing": ""}
@@ -33,7 +34,7 @@ def watch() -> None:
         _check(str(spec.origin), before=before)
         return module
 
-    ExtensionFileLoader.create_module = create_module  # type: ignore[method-assign]
+    replace(ExtensionFileLoader, "create_module", create_module)
     when_imported("ctypes", _watch_ctypes)
     when_imported("torch", _keep_torchs_switch)
 
@@ -84,7 +85,7 @@ def _watch_ctypes(module: Any) -> None:
         _check(str(name), before=before)
         return handle
 
-    module._dlopen = dlopen
+    replace(module, "_dlopen", dlopen)
 
 
 def _keep_torchs_switch(torch: Any) -> None:
@@ -96,4 +97,4 @@ def _keep_torchs_switch(torch: Any) -> None:
         done: bool = original(False)
         return done
 
-    torch.set_flush_denormal = set_flush_denormal
+    replace(torch, "set_flush_denormal", set_flush_denormal)

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from harness.strict.replacing import replace
+
 Stop = Callable[[str], Any]
 """Ends the process; what it is given says why."""
 
@@ -56,7 +58,7 @@ def keep_lightgbm(basic: Any, threads: int, stop: Stop) -> None:
             given[name] = value
         return original(given)
 
-    basic._param_dict_to_str = param_dict_to_str
+    replace(basic, "_param_dict_to_str", param_dict_to_str)
     _evaluate_in_one_thread(basic._LIB)
 
 
@@ -70,9 +72,9 @@ def refuse_shotgun(core: Any, threads: int, stop: Stop) -> None:
         self.__dict__.setdefault("_harness_given", {}).update(pairs)
         set_param(self, dict(pairs))
 
-    core.Booster.set_param = watched_set_param
+    replace(core.Booster, "set_param", watched_set_param)
     for name in ("update", "boost"):
-        setattr(core.Booster, name, _checking_updater(getattr(core.Booster, name), threads, stop))
+        replace(core.Booster, name, _checking_updater(getattr(core.Booster, name), threads, stop))
 
 
 def keep_forests(forest: Any) -> None:
@@ -88,7 +90,7 @@ def keep_forests(forest: Any) -> None:
             _say_once(f"scikit-learn's forests predict in 1 thread, not {asked}")
         return original(n_estimators, 1)
 
-    forest._partition_estimators = partition_estimators
+    replace(forest, "_partition_estimators", partition_estimators)
 
 
 def keep_kmeans(kmeans: Any) -> None:
@@ -96,7 +98,7 @@ def keep_kmeans(kmeans: Any) -> None:
 
     `kmeans` is `sklearn.cluster._kmeans`.
     """
-    kmeans._openmp_effective_n_threads = lambda *_: 1
+    replace(kmeans, "_openmp_effective_n_threads", lambda *_: 1)
 
 
 def _refuse_in_lightgbm(basic: Any, given: Mapping[str, Any], threads: int, stop: Stop) -> None:

@@ -11,6 +11,8 @@ from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self
 
+from harness.strict.replacing import replace
+
 
 class Listing:
     """What `os.scandir` returns: an iterator of its entries and a context manager, in the order of their names."""
@@ -50,6 +52,7 @@ def sort_listings(os: Any) -> None:
     def sorted_scandir(*arguments: Any, **keywords: Any) -> Listing:
         return Listing(scandir(*arguments, **keywords))
 
-    os.listdir, os.scandir = sorted_listdir, sorted_scandir
+    replace(os, "listdir", sorted_listdir)
+    replace(os, "scandir", sorted_scandir)
     # shutil.rmtree looks its functions up here, and is open to attack where it does not find them.
     os.supports_fd.update((sorted_listdir, sorted_scandir))

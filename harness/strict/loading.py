@@ -24,6 +24,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from harness.strict.replacing import replace
 from harness.strict.states import SetAside, derive, put, take
 
 OPT_OUT = "harness_own_randomness"
@@ -242,7 +243,8 @@ def _replace_iterators(base: Any, loaders: _Loaders) -> None:
         own = self.__dict__["_index_sampler"]
         return own if self._harness_key is None else _Order(own)
 
-    base.__init__, base._reset, base._next_index = start, again, next_index
+    for name, call in (("__init__", start), ("_reset", again), ("_next_index", next_index)):
+        replace(base, name, call)
     base._index_sampler = property(sampler, lambda self, value: self.__dict__.update(_index_sampler=value))
 
 
@@ -281,8 +283,9 @@ def _replace_fetchers(fetch: Any, loaders: _Loaders) -> None:
 
         return _apart(loaders, draw) if tagged else draw()
 
-    mapped.fetch = items
-    iterated.__init__, iterated.fetch = start, following
+    replace(mapped, "fetch", items)
+    replace(iterated, "__init__", start)
+    replace(iterated, "fetch", following)
 
 
 def _is_tagged(index: Any) -> bool:

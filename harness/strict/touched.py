@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from harness.strict.imports import when_imported
+from harness.strict.replacing import replace
 
 LOG = "touched.log"
 LIMIT = 5000
@@ -162,8 +163,7 @@ def wrapped(original: Any, before: Any) -> Any:
         before(sys._getframe(1), arguments, keywords)
         return original(*arguments, **keywords)
 
-    for name in ("__name__", "__qualname__", "__doc__", "__module__"):
-        setattr(call, name, getattr(original, name, None))
+    call.__doc__ = original.__doc__
     call.__wrapped__ = original  # type: ignore[attr-defined]
     return call
 
@@ -180,8 +180,9 @@ def _watch_random_bits(recorder: Recorder) -> None:
 
         return before
 
-    os.urandom = random._urandom = wrapped(os.urandom, asked("os.urandom"))  # type: ignore[attr-defined]
-    os.getrandom = wrapped(os.getrandom, asked("os.getrandom"))
+    for name in ("urandom", "getrandom"):
+        replace(os, name, wrapped(getattr(os, name), asked(f"os.{name}")))
+    random._urandom = os.urandom  # type: ignore[attr-defined]
 
 
 def _named(what: str, frame: FrameType | None) -> tuple[str, FrameType | None]:
@@ -198,11 +199,12 @@ def _watch_uuid(module: Any, recorder: Recorder) -> None:
     for name in ("uuid1", "getnode"):
         what = f"uuid.{name}"
         before = _noting(recorder, "entropy", what)
-        setattr(module, name, wrapped(getattr(module, name), before))
+        replace(module, name, wrapped(getattr(module, name), before))
 
 
 def _watch_threads(module: Any, recorder: Recorder) -> None:
-    module.Thread.start = wrapped(module.Thread.start, _noting(recorder, "thread", "threading.Thread.start"))
+    start = wrapped(module.Thread.start, _noting(recorder, "thread", "threading.Thread.start"))
+    replace(module.Thread, "start", start)
 
 
 def _noting(recorder: Recorder, kind: str, what: str) -> Any:
@@ -214,7 +216,7 @@ def _noting(recorder: Recorder, kind: str, what: str) -> Any:
 
 def _flush_before_exit(recorder: Recorder) -> None:
     """Forked workers end by `os._exit`, where nothing else that was registered is called."""
-    os._exit = wrapped(os._exit, lambda *_: recorder.flush())
+    replace(os, "_exit", wrapped(os._exit, lambda *_: recorder.flush()))
     os.register_at_fork(after_in_child=recorder.forget)
 
 

@@ -12,7 +12,8 @@ NAMES = ["b", "a", "ç", "B", "\udcff"]
 @pytest.fixture
 def sorted_os():
     """The functions of `os` that list, sorted, apart from the ones that the tests themselves use."""
-    module = types.SimpleNamespace(listdir=os.listdir, scandir=os.scandir, supports_fd=set())
+    module = types.ModuleType("os")
+    module.listdir, module.scandir, module.supports_fd = os.listdir, os.scandir, set()
     sort_listings(module)
     return module
 

@@ -1,0 +1,19 @@
+"""Put a function in the place of another, by whose name `pickle` finds it still. Standard library only."""
+
+from types import ModuleType
+from typing import Any
+
+
+def replace(holder: ModuleType | type, name: str, call: Any) -> None:
+    """Make `call` the function `name` of a module or a class, and say so in its own names.
+
+    `multiprocessing` sends a function by module and name, and refuses one that it does not find there again.
+    """
+    call.__name__ = name
+    if isinstance(holder, type):
+        call.__module__, call.__qualname__ = holder.__module__, f"{holder.__qualname__}.{name}"
+    else:
+        call.__module__, call.__qualname__ = holder.__name__, name
+    if call.__doc__ is None:
+        call.__doc__ = getattr(getattr(holder, name, None), "__doc__", None)
+    setattr(holder, name, call)

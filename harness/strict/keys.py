@@ -55,7 +55,7 @@ def listed(keys: Any) -> list[Any] | None:
     """The keys of a column (a list, a NumPy array, an Arrow column, a Series) as plain values; null for a single key.
 
     Raises:
-        UsageError: it has more than one axis, or no order: a set, a mapping, an iterator.
+        UsageError: it has more than one axis or column, or no order: a set, a mapping, an iterator.
     """
     if isinstance(keys, list | range):
         return list(keys)
@@ -65,6 +65,8 @@ def listed(keys: Any) -> list[Any] | None:
         if keys.ndim != 1 or keys.dtype.names:
             raise UsageError(f"Keys of shape {keys.shape} and type {keys.dtype} are no column", hint="Use one axis.")
         return list(keys) if keys.dtype.kind in "Mm" else keys.tolist()
+    if _has_columns(keys):
+        raise UsageError(f"A {type(keys).__name__} is no column", hint="Give one of its columns.")
     if hasattr(keys, "to_pylist"):
         return list(_arrow_values(keys))
     if hasattr(keys, "to_list"):  # pandas and Polars
@@ -74,11 +76,18 @@ def listed(keys: Any) -> list[Any] | None:
     return None
 
 
+def _has_columns(keys: Any) -> bool:
+    """Whether it is a table, of whatever library: of Arrow, pandas or Polars."""
+    return hasattr(keys, "columns") and (hasattr(keys, "to_pylist") or hasattr(keys, "shape"))
+
+
 def _arrow_values(column: Any) -> Iterator[Any]:
     """The values of an Arrow column; times keep their nanoseconds, which Python's own have not."""
     import pyarrow as pa
 
-    for chunk in getattr(column, "chunks", None) or ([column] if isinstance(column, pa.Array) else []):
+    if not isinstance(column, pa.Array | pa.ChunkedArray):
+        raise UsageError(f"A {type(column).__name__} is no column of keys", hint="Give a list or an array of keys.")
+    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
         plain = chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk
         if not pa.types.is_timestamp(plain.type):
             yield from plain.to_pylist()

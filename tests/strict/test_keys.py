@@ -124,3 +124,20 @@ def test_times_in_columns_keep_their_nanoseconds_and_their_zone():
 def test_what_has_no_order_or_several_axes_is_no_column(keys):
     with pytest.raises(UsageError):
         listed(keys)
+
+
+@pytest.mark.parametrize("table", [pa.table({"k": [1, 2]}), pa.record_batch({"k": [1, 2]}), pa.table({})])
+def test_a_table_is_no_column(table):
+    with pytest.raises(UsageError, match="is no column") as refused:
+        listed(table)
+    assert "one of its columns" in str(refused.value.hint)
+    assert listed(pa.chunked_array([], pa.int64())) == []
+
+
+def test_what_only_lists_itself_like_arrow_is_no_column_of_keys():
+    class Odd:
+        def to_pylist(self):
+            return [1]
+
+    with pytest.raises(UsageError, match="Odd is no column of keys"):
+        listed(Odd())

@@ -115,3 +115,12 @@ def test_a_bad_key_in_a_column_is_named_by_its_row():
 
 def test_no_rows_have_no_parts():
     assert stable_split([]).tolist() == []
+
+
+@pytest.mark.parametrize("table", [pa.table({"k": [1, 2]}), pa.record_batch({"k": [1, 2]})])
+def test_a_table_in_the_place_of_a_column_is_refused_as_keys_and_as_groups(table):
+    with pytest.raises(UsageError, match="is no column"):
+        stable_split(table)
+    with pytest.raises(UsageError, match="is no column"):
+        stable_split([1, 2], groups=table)
+    assert len(stable_split(table["k"] if isinstance(table, pa.Table) else table.column("k"))) == 2

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ _ROWS = 1 << 14
 _RUN = 1 << 21  # row digests of 32 bytes that are held in memory
 _ARROW = b"ARROW1"
 _PARQUET = b"PAR1"
+_EXACT = 2.0**53  # below it float64 has every whole number
+_WHOLE = "^[+-]?[0-9]+$"
+_DIGITS = 76  # of Arrow's longest decimals
 
 
 def table_signature(
@@ -44,7 +48,8 @@ def table_signature(
 
     Raises:
         UsageError: the source is none of these or cannot be read, the parts have other columns, a column is there
-            twice, or is of a type that has no canonical form (unions, intervals, extension types).
+            twice, or is of a type that has no canonical form (unions, intervals, extension types); or numbers of a CSV
+            file have no type that holds them all exactly.
     """
     rows: _Ordered | _Unordered = _Ordered() if ordered else _Unordered()
     names: list[str] | None = None
@@ -171,7 +176,10 @@ def _open_file(path: Path, types: Mapping[str, pa.DataType], size: int) -> tuple
 
 
 def _open_csv(path: Path, types: Mapping[str, pa.DataType], size: int) -> tuple[list[str], Iterable[pa.RecordBatch]]:
-    """A CSV file: an empty field is null, an empty text in quotes is text, `nan` is a NaN."""
+    """A CSV file: an empty field is null, an empty text in quotes is text, `nan` is a NaN.
+
+    An empty line is a null where there is one column, for that is how one is written there, and nothing elsewhere.
+    """
     reading = pa_csv.ReadOptions(use_threads=False)
     converting = pa_csv.ConvertOptions(
         column_types=dict(types),
@@ -182,8 +190,11 @@ def _open_csv(path: Path, types: Mapping[str, pa.DataType], size: int) -> tuple[
         false_values=["false", "False", "FALSE"],
     )
     parsing = pa_csv.ParseOptions(newlines_in_values=True)
-    with pa.input_stream(path, compression="detect") as stream:
-        names = pa_csv.open_csv(stream, read_options=reading, parse_options=parsing).schema.names
+    names = _csv_names(path, parsing)
+    if len(names) == 1:
+        parsing.ignore_empty_lines = False
+        if _csv_names(path, parsing) != names:
+            raise UsageError(f"{path} begins with an empty line", hint="Begin it with the name of its column.")
     for name in types:
         if name not in names:
             raise UsageError(f"{path} has no column {name!a}, which types names")
@@ -192,7 +203,53 @@ def _open_csv(path: Path, types: Mapping[str, pa.DataType], size: int) -> tuple[
         opened = pa_csv.open_csv(stream, read_options=reading, parse_options=parsing, convert_options=converting)
         return names, _cut(opened, size)
     table = pa_csv.read_csv(stream, read_options=reading, parse_options=parsing, convert_options=converting)
+    rounded = [name for name in names if name not in types and _may_be_rounded(table, name)]
+    if rounded:
+        converting.include_columns = rounded
+        converting.column_types = dict.fromkeys(rounded, pa.string())
+        stream = pa.input_stream(path, compression="detect")
+        texts = pa_csv.read_csv(stream, read_options=reading, parse_options=parsing, convert_options=converting)
+        for name in rounded:
+            table = table.set_column(names.index(name), name, _exact(path, name, table[name], texts[name]))
     return names, table.to_batches(max_chunksize=size)
+
+
+def _csv_names(path: Path, parsing: pa_csv.ParseOptions) -> list[str]:
+    with pa.input_stream(path, compression="detect") as stream:
+        options = pa_csv.ReadOptions(use_threads=False)
+        names: list[str] = pa_csv.open_csv(stream, read_options=options, parse_options=parsing).schema.names
+        return names
+
+
+def _may_be_rounded(table: pa.Table, name: str) -> bool:
+    """Whether a column that was taken for float64 holds numbers of which float64 has not every whole one."""
+    if table.column_names.count(name) > 1 or not pa.types.is_float64(table[name].type):
+        return False
+    return bool(pc.any(pc.greater_equal(pc.abs(table[name]), _EXACT)).as_py())
+
+
+def _exact(path: Path, name: str, floats: pa.ChunkedArray, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of large numbers as what its texts say: whole numbers where all are whole, else float64.
+
+    Raises:
+        UsageError: a whole number is none of float64's where others are not whole, or has more than 76 digits.
+    """
+    trimmed = pc.utf8_trim_whitespace(texts)
+    whole = pc.match_substring_regex(trimmed, _WHOLE)
+    every = pc.all(whole).as_py()
+    written = pc.filter(trimmed, whole).to_pylist()  # a null is neither
+    if max(map(len, written), default=0) <= _DIGITS:
+        if every:
+            numbers = [None if text is None else int(text) for text in trimmed.to_pylist()]
+            known = [number for number in numbers if number is not None]
+            small = min(known) >= 0 and max(known) < 1 << 64
+            return pa.chunked_array([pa.array(numbers, pa.uint64() if small else pa.decimal256(76, 0))])
+        if all(int(text) == float(text) for text in written):
+            return floats
+    raise UsageError(
+        f"The column {name!a} of {path} holds whole numbers that float64 has not",
+        hint=f"Name its type: types={{{name!a}: pyarrow.float64()}} rounds them, pyarrow.string() keeps them.",
+    )
 
 
 def _cut(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:

@@ -273,3 +273,62 @@ def test_a_column_without_a_canonical_form_is_refused_by_name():
     union = pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])])
     with pytest.raises(UsageError, match="'c'"):
         table_signature(pa.table({"c": union}))
+
+
+def written(folder, text, **options):
+    (folder / "written.csv").write_text(text)
+    return table_signature(folder / "written.csv", **options)
+
+
+def test_empty_lines_are_the_nulls_of_a_table_with_one_column(tmp_path):
+    table = column([None, None, 1, None])
+    pa_csv.write_csv(table, tmp_path / "one.csv")
+    pa_parquet.write_table(table, tmp_path / "one.parquet")
+    kinds = [written(tmp_path, text, ordered=True) for text in ("c\n\n\n1\n\n", "c\r\n\r\n\r\n1\r\n\r\n")]
+    kinds += [table_signature(tmp_path / name, ordered=True) for name in ("one.csv", "one.parquet")]
+    kinds += [written(tmp_path, "c\n\n\n1\n\n", ordered=True, types={"c": pa.int64()})]
+    assert set(kinds) == {table_signature(table, ordered=True)}
+    assert written(tmp_path, "c\n1\n") == written(tmp_path, "c\n1") == signed([1]) != written(tmp_path, "c\n\n1\n")
+    assert written(tmp_path, "c\n\n") == signed([None]) != written(tmp_path, "c\n") == signed([])
+    with pytest.raises(UsageError, match="begins with an empty line"):
+        written(tmp_path, "\nc\n1\n")
+
+
+def test_empty_lines_are_no_rows_of_a_table_with_several_columns(tmp_path):
+    table = pa.table({"a": [1, None, 3], "b": [2, None, 4]})
+    assert written(tmp_path, "\na,b\n1,2\n\n,\n3,4\n\n") == table_signature(table)
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["18446744073709551615", None, "0"], pa.uint64()),
+        (["9223372036854775808", "9223372036854775809"], pa.uint64()),
+        (["9223372036854775808", "-1"], pa.decimal256(76, 0)),
+        (["18446744073709551617", "+7", " 1 "], pa.decimal128(38, 0)),
+        (["9" * 76, "1"], pa.decimal256(76, 0)),
+    ],
+)
+def test_large_whole_numbers_of_a_csv_file_are_read_exactly(tmp_path, texts, kind):
+    rows = [f"{'' if text is None else text},x" for text in texts]
+    expected = pa.table({"c": pa.array([text and int(text) for text in texts], kind), "d": ["x"] * len(texts)})
+    assert written(tmp_path, "\n".join(["c,d", *rows])) == table_signature(expected)
+    one_less = "\n".join(["c,d", f"{int(texts[0]) - 1},x", *rows[1:]])
+    assert written(tmp_path, one_less) != table_signature(expected)
+
+
+def test_large_whole_numbers_that_float64_has_may_stand_beside_others(tmp_path):
+    assert written(tmp_path, "c\n9007199254740992\n1.5\n") == signed([2.0**53, 1.5])
+    assert written(tmp_path, "c\n1e400\n-inf\n9007199254740994\nnan\n") == signed(
+        [float("inf"), float("-inf"), 2.0**53 + 2, float("nan")]
+    )
+
+
+@pytest.mark.parametrize("texts", [["9007199254740993", "1.5"], ["9" * 77], ["9" * 5000, "nan"]])
+def test_large_whole_numbers_of_a_csv_file_that_no_type_holds_want_theirs_named(tmp_path, texts):
+    text = "\n".join(["c", *texts])
+    with pytest.raises(UsageError, match="whole numbers that float64 has not"):
+        written(tmp_path, text)
+    rounded = [float(value) for value in texts]
+    assert written(tmp_path, text, types={"c": pa.float64()}) == signed(rounded)
+    assert written(tmp_path, text, types={"c": pa.string()}) == signed(texts)

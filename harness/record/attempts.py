@@ -15,7 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, IntegrityError, UsageError
+from harness.record.checkpoint import verify_checkpoint
 from harness.record.files import write_atomically
 from harness.record.jsonfile import pretty_json, read_document
 
@@ -142,13 +143,40 @@ def remove_checkpoints_from(folder: Path, step: int) -> int:
     return len(paths)
 
 
-def newest_checkpoints(folder: Path) -> tuple[str, ...]:
-    """The newest checkpoint of each training below `folder`, relative to it, sorted."""
-    newest: dict[Path, Path] = {}
-    for path in folder.rglob("step-*.checkpoint"):
-        if _step(path) is not None and path.name > newest.get(path.parent, Path()).name:
-            newest[path.parent] = path
+def newest_checkpoints(folder: Path, *, before: int | None = None) -> tuple[str, ...]:
+    """The newest checkpoint of each training below `folder`, relative to it, sorted; `before` as if removed from there.
+
+    A fit that has ended is kept as step 0, which going back never removes.
+    """
+    left = (path for path in _checkpoints(folder) if before is None or (_step(path) or -1) < before)
+    newest = {path.parent: path for path in sorted(left, key=lambda one: _step(one) or 0)}
     return tuple(sorted(path.relative_to(folder).as_posix() for path in newest.values()))
+
+
+def verify_newest(folder: Path, *, before: int | None = None) -> None:
+    """Check the checkpoints that the next attempt would begin with; nothing is changed.
+
+    Raises:
+        IntegrityError: one is damaged; going back before it is offered where an intact one is there.
+        HarnessError: as `verify_checkpoint`.
+    """
+    for name in newest_checkpoints(folder, before=before):
+        path = folder / name
+        try:
+            verify_checkpoint(path)
+        except IntegrityError as error:
+            raise IntegrityError(error.message, hint=_offer(path)) from error
+
+
+def _offer(broken: Path) -> str:
+    """What to do where the newest of a training is damaged: the newest earlier one that can be gone on from."""
+    at = _step(broken) or 0
+    earlier = [path for path in _checkpoints(broken.parent) if path.parent == broken.parent and (_step(path) or 0) < at]
+    for path in sorted(earlier, key=lambda one: _step(one) or 0, reverse=True):
+        with contextlib.suppress(HarnessError):
+            verify_checkpoint(path)
+            return f"Add --resume-before {at} to go on from step {_step(path)}."
+    return "There is no intact checkpoint before it: leave --resume out to start anew."
 
 
 def _look(path: Path) -> Interrupted:

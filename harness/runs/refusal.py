@@ -30,8 +30,8 @@ def unrecorded(output: Path, captured: Captured, *, strict: bool) -> list[str]:
     unverified = ", nor was it verified at the end that its settings still held" if strict else ""
     loaded = sorted(path.name.removeprefix(_LOADED) for path in output.glob(f"{_LOADED}*"))
     return [
-        f"What {name} selected is not recorded{unverified}: the processes that loaded it ended without Python's leave (os._exit, "
-        "a signal, a forked worker)"
+        f"What {name} selected is not recorded{unverified}: the processes that loaded it ended without "
+        "Python's leave (os._exit, a signal, a forked worker)"
         for name in loaded
         if name not in captured.probe
     ]

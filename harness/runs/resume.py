@@ -22,6 +22,7 @@ from harness.record.attempts import (
     remove_checkpoints_from,
     remove_interrupted,
     take_checkpoints,
+    verify_newest,
     write_attempts,
 )
 from harness.record.files import write_atomically
@@ -110,6 +111,7 @@ def begin_attempt(
     Raises:
         UsageError: the run that was named left nothing.
         IncomparableError: an interrupted attempt of the same program is there, and something is not as it was then.
+        IntegrityError: its newest checkpoint is damaged; it is left as it was.
     """
     found = None if resume is None else _find(identity, what, text, resume, progress)
     work = folder.path / WORK
@@ -121,6 +123,7 @@ def begin_attempt(
         if found is None or resume is None:
             (work / CHECKPOINTS).mkdir()
         else:
+            verify_newest(found.path / CHECKPOINTS, before=resume.before)
             take_checkpoints(found, work)
             if resume.before is not None:
                 remove_checkpoints_from(work / CHECKPOINTS, resume.before)

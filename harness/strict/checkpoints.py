@@ -13,21 +13,16 @@ import hashlib
 import json
 import os
 import re
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import HarnessError, IncomparableError, IntegrityError, PrerequisiteError, UsageError
+from harness.record.checkpoint import HEAD_LENGTH, SCHEMA, read_body, unreadable
 from harness.record.files import sync_folder
 from harness.strict.state_tree import Arrays, BrokenTreeError, Tree, decode, encode
 
-SCHEMA = "harness.checkpoint/1"
-
-_HEAD = re.compile(rb"(harness\.checkpoint/\d{1,9}) sha256:([0-9a-f]{64}) (\d{20})\n")
-_HEAD_LENGTH = len(SCHEMA) + 1 + len("sha256:") + 64 + 1 + 20 + 1
 _NAME = re.compile(r"step-(\d{10,18})\.checkpoint")
 _TEMPORARY = ".step-"
 _LAST_STEP = 10**18 - 1
@@ -125,7 +120,7 @@ class Checkpoints:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise _unreadable(self.folder, error) from error
+            raise unreadable(self.folder, error) from error
         found = [name for name in names if (match := _NAME.fullmatch(name)) and f"{int(match[1]):010d}" == match[1]]
         return sorted((self.folder / name for name in found), key=step_of)
 
@@ -143,7 +138,7 @@ class Checkpoints:
         descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(b" " * _HEAD_LENGTH)
+                file.write(b" " * HEAD_LENGTH)
                 digest, length = hashlib.sha256(), 0
                 for piece in (len(text).to_bytes(8, "little"), text, *arrays.pieces(8 + len(text))):
                     file.write(piece)
@@ -161,7 +156,7 @@ class Checkpoints:
         sync_folder(self.folder)
 
     def _read(self, path: Path, *, on_saved_devices: bool = False) -> Checkpoint:
-        body = _checked_body(path)
+        body = read_body(path)
         try:
             size = int.from_bytes(body[:8], "little")
             head = json.loads(bytes(body[8 : 8 + size]), object_pairs_hook=_object, parse_constant=_refuse_constant)
@@ -208,53 +203,6 @@ def step_of(path: Path) -> int:
     return int(match[1])
 
 
-def _checked_body(path: Path) -> memoryview:
-    """All that follows the first line, once length and digest are those that it states."""
-    with _opened(path) as (file, size):
-        line = file.read(_HEAD_LENGTH)
-        match = _HEAD.fullmatch(line)
-        if match is None:
-            short = len(line) < _HEAD_LENGTH and SCHEMA.encode().startswith(line[: len(SCHEMA)])
-            what = f"is truncated: {size} bytes are there" if short else "is not a checkpoint, or damaged"
-            raise IntegrityError(f"{path} {what}")
-        if match[1].decode() != SCHEMA:
-            hint = "Go on with the version of harness that wrote it."
-            raise UsageError(f"{path} is written as {match[1].decode()}, this version reads {SCHEMA}", hint=hint)
-        stated, there = int(match[3]), size - _HEAD_LENGTH
-        if there != stated:
-            what = f"truncated: {there} of its {stated} bytes are there" if there < stated else "longer than written"
-            raise IntegrityError(f"{path} is {what}")
-        try:
-            body = bytearray(there)
-        except MemoryError as error:
-            raise PrerequisiteError(f"{path} does not fit into memory", hint="Give the run more.") from error
-        if file.readinto(body) != there:
-            raise IntegrityError(f"{path} became shorter while it was read")
-    if hashlib.sha256(body).hexdigest() != match[2].decode():
-        raise IntegrityError(f"{path} is damaged: its digest is not that of its content")
-    return memoryview(body)
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
-    """A plain file, open to read, and its size: no link is followed, no pipe waited for."""
-    if path.is_symlink():
-        raise IntegrityError(f"{path} is not a plain file: it is a link")
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise IntegrityError(f"{path} is not a plain file")
-    try:
-        with os.fdopen(descriptor, "rb") as file:
-            yield file, found.st_size
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
     """Save alone: another process waits. False where the file system knows no locks."""
@@ -285,10 +233,6 @@ def _writing(path: Path) -> Iterator[None]:
         reason = (error.strerror or str(error)).lower()
         hint = "Free some space, or make the folder writable; earlier checkpoints are as they were."
         raise PrerequisiteError(f"The checkpoint {path} cannot be written: {reason}", hint=hint) from error
-
-
-def _unreadable(path: Path, error: OSError) -> PrerequisiteError:
-    return PrerequisiteError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -82,15 +82,17 @@ def test_the_pages_program_goes_on_where_it_was_killed(folder: Path) -> None:
     code, said = finish(start(folder, "--resume", "--run-name=damaged"))
     assert code == 4, said
     assert f"{newest.name} is damaged" in said
+    assert "exit code" not in said, "the program was not even started"
     before = int(newest.stem[5:])
+    assert f"Add --resume-before {before}" in said
     code, said = finish(start(folder, "--resume", f"--resume-before={before}", "--run-name=resumed"))
     assert code == 0, said
-    assert "Resuming damaged, attempt 3" in said
+    assert "Resuming cut, attempt 2" in said
     assert f"identical {fingerprint(folder, 'whole')}" in said
     assert outputs(folder, "resumed") == outputs(folder, "whole")
     attempts = json.loads((folder / "RESULTS/runs/resumed/attempts.json").read_bytes())["attempts"]
-    assert [len(attempt["resumed_from"]) for attempt in attempts] == [0, 1, 1]
-    assert [attempt["run_name"] for attempt in attempts] == ["cut", "damaged", "resumed"]
+    assert [len(attempt["resumed_from"]) for attempt in attempts] == [0, 1]
+    assert [attempt["run_name"] for attempt in attempts] == ["cut", "resumed"]
     assert not (folder / "RESULTS/runs/whole/attempts.json").exists()
     assert not (folder / "RESULTS/runs/damaged").exists()
     assert [path.name for path in (folder / "RESULTS/runs").glob(".*")] == []

@@ -1,10 +1,12 @@
+import hashlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.errors import IncomparableError, UsageError
+from harness.errors import IncomparableError, IntegrityError, UsageError
 from harness.record.attempts import interrupted_runs
 from harness.record.results import RunFolder
 from harness.runs.environment import Ground
@@ -48,6 +50,11 @@ def begin(
     return identity, begin_attempt(folder, identity, what="exec it", text=text, resume=resume, progress=notes)
 
 
+def checkpoint(body: bytes) -> bytes:
+    """A checkpoint as it is from outside: what it holds is told by those who read it inside."""
+    return f"harness.checkpoint/1 sha256:{hashlib.sha256(body).hexdigest()} {len(body):020d}\n".encode() + body
+
+
 def interrupt(results: Path, notes: Notes, name: str = "cut", *, steps: tuple[int, ...] = (40, 80)) -> None:
     """A run that fails after it wrote checkpoints."""
     identity = Identity.new("exec", name, results)
@@ -55,7 +62,7 @@ def interrupt(results: Path, notes: Notes, name: str = "cut", *, steps: tuple[in
         (folder.path / "work").mkdir()
         begin_attempt(folder, identity, what="exec it", text="code: 1\nseed: 42\n", resume=None, progress=notes)
         for step in steps:
-            (folder.path / f"work/checkpoints/step-{step:010d}.checkpoint").write_bytes(bytes(100_000))
+            (folder.path / f"work/checkpoints/step-{step:010d}.checkpoint").write_bytes(checkpoint(bytes(100_000)))
         raise KeyboardInterrupt
 
 
@@ -131,6 +138,55 @@ def test_going_on_before_a_damaged_step(results: Path, notes: Notes) -> None:
         assert attempts.attempts[-1].resumed_from == ("step-0000000040.checkpoint",)
     with pytest.raises(UsageError, match="nothing is resumed"):
         Resume.asked(resume=False, run=None, before=80)
+
+
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "flipped": (lambda data: data[:-1] + b"\1", "is damaged: its digest"),
+    "cut": (lambda data: data[:-1], "truncated: 99999 of its 100000 bytes"),
+    "longer": (lambda data: data + b"\0", "is longer than written"),
+    "empty": (lambda _: b"", "is truncated: 0 bytes"),
+    "another file": (lambda _: bytes(200), "is not a checkpoint"),
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES])
+def test_a_damaged_newest_checkpoint_is_refused_and_the_attempt_left_as_it_was(
+    results: Path, notes: Notes, damage: str
+) -> None:
+    interrupt(results, notes)
+    [left] = interrupted_runs(results / "runs")
+    change, said = DAMAGES[damage]
+    newest = left.path / "checkpoints/step-0000000080.checkpoint"
+    newest.write_bytes(change(newest.read_bytes()))
+    before = {path: path.read_bytes() for path in left.path.rglob("*") if path.is_file()}
+    again = Identity.new("exec", "again", results)
+    with pytest.raises(IntegrityError, match=said) as refused, half_made(again, notes) as run:
+        begin(run, results, notes, resume=True)
+    assert refused.value.exit_code == 4
+    assert refused.value.hint == "Add --resume-before 80 to go on from step 40."
+    assert {path: path.read_bytes() for path in left.path.rglob("*") if path.is_file()} == before
+    assert [one.path for one in interrupted_runs(results / "runs")] == [left.path]
+    (left.path / "checkpoints/step-0000000040.checkpoint").write_bytes(b"x")
+    with RunFolder.create(results, "again") as run, pytest.raises(IntegrityError) as refused:
+        begin(run, results, notes, resume=True)
+    assert refused.value.hint == "There is no intact checkpoint before it: leave --resume out to start anew."
+    with RunFolder.create(results, "again") as run, pytest.raises(IntegrityError, match="step-0000000040"):
+        begin(run, results, notes, resume=True, before=80)
+
+
+def test_each_trainings_newest_checkpoint_is_checked_and_no_older_one(results: Path, notes: Notes) -> None:
+    interrupt(results, notes)
+    [left] = interrupted_runs(results / "runs")
+    (left.path / "checkpoints/step-0000000040.checkpoint").write_bytes(b"x")
+    other = left.path / "checkpoints/b/step-0000000009.checkpoint"
+    other.parent.mkdir()
+    other.write_bytes(b"x")
+    with RunFolder.create(results, "again") as run, pytest.raises(IntegrityError, match="b/step-0000000009"):
+        begin(run, results, notes, resume=True)
+    other.write_bytes(checkpoint(b"whole"))
+    with RunFolder.create(results, "again") as run:
+        _, attempts = begin(run, results, notes, resume=True)
+        assert len(attempts.attempts) == 2
 
 
 def test_a_link_in_the_place_of_the_identity_is_replaced_and_not_written_through(

@@ -251,7 +251,7 @@ def _limit_pool(threadpoolctl: Any, controller: Any, threads: int) -> None:
             _say_kept("threadpoolctl's number of threads", threads, asked)
         return original(self, min(asked, threads))
 
-    controller.set_num_threads = set_num_threads
+    replace(controller, "set_num_threads", set_num_threads)
 
 
 def _say_kept(what: str, value: object, asked: object) -> None:

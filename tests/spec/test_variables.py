@@ -86,8 +86,10 @@ def test_an_older_numpy_gets_the_names_it_knows():
 
 @pytest.mark.parametrize("threads", [0, 3])
 def test_more_threads_than_cores_or_none_are_refused(threads):
-    with pytest.raises(UsageError, match="threads_per_fit"):
+    with pytest.raises(UsageError, match="threads a fit") as refused:
         chosen(threads=threads)
+    assert "threading.threads_per_fit" in str(refused.value.hint)
+    assert "--threads of `harness exec`" in str(refused.value.hint)
 
 
 @pytest.mark.parametrize("change", [{"mode": "lax"}, {"profile": "v4"}, {"variant": "rocm"}])

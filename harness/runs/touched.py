@@ -32,6 +32,7 @@ _CHANGED = "changed while the run lasted"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # What a container sees of the machine under it: all else in it is the image's, and so declared.
 _OF_THE_MACHINE = ("/proc/", "/sys/", "/dev/", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+_RANDOM = ("/dev/random", "/dev/urandom")
 _CONTAINER = "/harness/output"
 _RESULT = re.compile(rb"= \d+<(?=/)")
 _WRITING = re.compile(rb"O_WRONLY|O_RDWR|O_CREAT")
@@ -151,7 +152,9 @@ def _read_trace(path: Path, found: dict[_Key, _Found], declared: set[str], notes
         if (opened := _opened(line)) is not None:
             kind, what = "file", re.sub(r"^/proc/\d+/", "/proc/self/", _unescaped(opened))
             note = f"{_BY_TRACE}; written" if _WRITING.search(line) else _BY_TRACE
-            if f"{what}/".startswith(inside) or what in known["file"]:
+            if what in _RANDOM:
+                kind, note = "entropy", _BY_TRACE
+            if f"{what}/".startswith(inside) or what in known[kind]:
                 continue
         elif line.endswith(b" = 0") and (match := _PROGRAM.search(line)):
             programs += 1

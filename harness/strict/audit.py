@@ -29,6 +29,7 @@ DECLARED = "declared"
 
 _LARGEST = 1 << 30
 _BLOCK = 1 << 20
+_RANDOM = ("/dev/random", "/dev/urandom")
 _NO_FILES = ("/proc/", "/sys/", "/dev/")
 _CLOCKS = ("time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime")
 _NOW_UNLESS_GIVEN = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
@@ -74,11 +75,14 @@ class Files:
         self._states: dict[str, tuple[int, ...]] = {}
 
     def opened(self, given: Any, flags: Any, frame: FrameType | None) -> None:
-        """Note a file unless it lies in a declared folder."""
+        """Note a file unless it lies in a declared folder; the system's random bits are no file."""
         if isinstance(given, int):
             return
         path = os.path.abspath(os.fsdecode(given))
         if f"{path}/".startswith(self._declared):
+            return
+        if path in _RANDOM:
+            self._recorder.note("entropy", path, frame)
             return
         writing = isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
         known = self._seen.get(path)

@@ -128,6 +128,7 @@ TRACE = """\
 7 openat(AT_FDCWD</work>, "FOLDER/known", O_RDONLY) = 3<FOLDER/known>
 7 openat(AT_FDCWD</work>, "w", O_WRONLY|O_CREAT, 0666) = 3<FOLDER/w>
 7 openat(AT_FDCWD</work>, "/proc/7/maps", O_RDONLY) = 3</proc/7/maps>
+7 openat(AT_FDCWD</work>, "/dev/urandom", O_RDONLY) = 3</dev/urandom>
 8 openat(AT_FDCWD</work>, "odd", O_RDONLY <unfinished ...>
 8 <... openat resumed>)             = 4<FOLDER/odd\\303\\251\\377>
 8 execve("/bin/true", ["true"], 0x7 /* 3 vars */) = 0
@@ -159,6 +160,8 @@ def test_what_strace_saw_and_python_did_not_is_added_within_bounds(
     assert data.digest == "sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
     assert (data.where, data.note) == (None, "seen by strace")
     assert by_name["file", "/w"].note == "seen by strace; written"
+    assert by_name["entropy", "/dev/urandom"].note == "seen by strace"
+    assert ("file", "/dev/urandom") not in by_name
     assert by_name["file", "/oddé\\xff"].note == "cannot be read: No such file or directory; seen by strace"
     assert by_name["file", "/known"].digest == DIGEST
     assert not [touch for touch in collected(output).touched if touch.note], "nobody asked for an audit"

@@ -195,6 +195,14 @@ def test_files_are_noted_with_the_digest_of_their_content_and_those_of_the_run_a
     assert kinds(noted(code), "file") == set()
 
 
+def test_random_bits_that_are_read_as_a_file_are_noted_where_audited_alone(noted):
+    code = "open('/dev/urandom', 'rb').read(1)\nimport os; os.close(os.open('/dev/random', os.O_RDONLY))\n"
+    found = noted(code, audit=True)
+    assert {("/dev/urandom", "/script.py:1"), ("/dev/random", "/script.py:2")} <= kinds(found, "entropy")
+    assert not [key for key in kinds(found, "file") if "random" in key[0]]
+    assert kinds(noted(code), "entropy") == set()
+
+
 def test_files_that_change_or_vanish_while_the_run_lasts_say_so(noted, tmp_path):
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
     outside.mkdir()

@@ -254,6 +254,22 @@ def test_functions_are_numpys_and_their_derivatives_right(
     assert torch.autograd.gradgradcheck(function, [x[:4].double().requires_grad_()])
 
 
+@pytest.mark.parametrize("name", ["sqrt", "tan"])
+def test_a_function_into_memory_that_it_reads_in_part_is_refused_as_by_torch(registered: Registered, name: str) -> None:
+    x, function = numbers(100).abs() % 0.9, getattr(torch, name)
+    replace_functions(registered)
+    exact, halves, whole, view = function(x), x.clone(), x.clone(), x.clone()
+    with pytest.raises(RuntimeError, match=r"single memory location|overlap"):
+        function(halves[:8], out=halves[1:9])
+    assert torch.equal(halves, x)
+    function(halves[:50], out=halves[50:])
+    assert torch.equal(halves, torch.cat([x[:50], exact[:50]]))
+    function(whole, out=whole)
+    function(view[:], out=view[:])
+    assert torch.equal(whole, exact)
+    assert torch.equal(view, exact)
+
+
 def test_a_logarithm_of_nothing_is_said_as_torch_says_it(registered: Registered) -> None:
     replace_functions(registered)
     with warnings.catch_warnings():

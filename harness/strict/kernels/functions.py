@@ -20,7 +20,7 @@ def replace_functions(registered: Registered) -> None:
     for name, theirs in FUNCTIONS.items():
         function, operator = make_function(torch, theirs), f"aten::{name}"
         kernels[operator] = _functional(function, registered.original(operator))
-        kernels[f"{operator}.out"] = _out(function, registered.original(f"{operator}.out"))
+        kernels[f"{operator}.out"] = _out(function, registered.original(f"{operator}.out"), torch._C._is_alias_of)
         kernels[f"{operator}_"] = _in_place(function, registered.original(f"{operator}_"))
     half = {
         "aten::pow.Tensor_Scalar": torch.ops.aten.sqrt.default,
@@ -66,12 +66,13 @@ def _functional(function: Kernel, original: Kernel) -> Kernel:
     return kernel
 
 
-def _out(function: Kernel, original: Kernel) -> Kernel:
+def _out(function: Kernel, original: Kernel, alias: Kernel) -> Kernel:
     def kernel(self: Any, *, out: Any) -> Any:
-        if out.shape != self.shape or function(self, out) is NotImplemented:
+        shared = out is not self and alias(self, out)
+        if shared or out.shape != self.shape or function(self, out) is NotImplemented:
+            result = function(self)  # first: what torch writes into `out` may be this tensor's memory
             # It refuses or resizes `out`, with its own words.
             original(self, out=out)
-            result = function(self)
             return out if result is NotImplemented else out.copy_(result)
         return out
 

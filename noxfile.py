@@ -130,7 +130,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def cross_cpu(session: nox.Session) -> None:
-    """Compare operators and fits here and on emulated CPUs, to the bit (--minutes 60)."""
+    """Compare operators and fits here and on emulated CPUs, to the bit, and with the table (--minutes 60)."""
     if shutil.which("qemu-x86_64") is None:
         session.skip("there is no qemu-x86_64 to emulate CPUs with: install Debian's package qemu-user")
     _install(session, *LOCKS)
@@ -139,7 +139,7 @@ def cross_cpu(session: nox.Session) -> None:
     packages = ("--target", str(inside), "--require-hashes", "-r", "lockfiles/inside-test.txt")
     _run(session, "uv", "pip", "install", "--quiet", "--python", python, *packages)
     variables = {**_variables(os.environ), "PYTHONPATH": f"{ROOT}{os.pathsep}{inside}", "PYTHONDONTWRITEBYTECODE": "1"}
-    arguments = ("-m", "tests.cross_cpu", "sweep", *session.posargs)
+    arguments = ("-m", "tests.cross_cpu", "check", *session.posargs)
     session.run(python, *arguments, env=variables, include_outer_env=False, external=True)
 
 

@@ -1,88 +1,149 @@
-"""`python -m tests.cross_cpu sweep | table | seen`, with the host environment's Python (see `docs/portability.md`)."""
+"""`python -m tests.cross_cpu check | sweep | threads | table | seen`, with the host environment's Python.
+
+What each is for is in docs/portability.md, which `table` writes.
+"""
 
 import argparse
 import json
 import re
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from tests.cross_cpu.cpus import EMULATED, EMULATOR, NATIVE, emulator, name_of_this_cpu
 from tests.cross_cpu.fits import groups
+from tests.cross_cpu.groups import SAMPLES
 from tests.cross_cpu.page import page
-from tests.cross_cpu.records import compare, culprits
-from tests.cross_cpu.sweep import Part, parts_of, run, say
+from tests.cross_cpu.sources import kernels
+from tests.cross_cpu.sweep import FOLDER, Part, parts_of, run, say
 from tests.cross_cpu.table import (
     OPERATORS,
     PAGE,
     PROFILE,
     SEEN,
+    Outcome,
     differing_groups,
     load,
     operators_json,
     seen_json,
+    worse,
 )
 
-SECTIONS = ("fits", "probes", "float32", "sizes", "arrays", "float64")
+SECTIONS = ("pointwise", "fits", "float32", "float64", "products", "probes", "arrays", "sizes")
+"""The commonest first: where time runs out, the rest is what was not come to."""
+WITHOUT = ("pointwise", "products")
+"""What is run with the variables of the profile alone too: it says which kernels of ours are needed."""
+THREADED = ("products", "fits")
+"""What is run with two threads on an emulated CPU, and here."""
+THREADED_ON = "Haswell"
+NOTHING_COMPARED = 3
 
 
 def main() -> int:
-    """Run a command; the exit code is 1 where bits differ that should not, 2 where something is missing."""
+    """Run a command; the exit code is 1 where bits differ that should not, 2 where something is missing.
+
+    It is 3 where there was nothing to compare: that is no success.
+    """
     parser = argparse.ArgumentParser(prog="python -m tests.cross_cpu", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    timed = argparse.ArgumentParser(add_help=False)
+    timed.add_argument("--minutes", type=float, default=60)
+    timed.add_argument("--jobs", type=int, default=1, help="processes at a time")
+    timed.add_argument("--samples", type=int, default=SAMPLES, help="inputs tried for each operator of the database")
     sweep = commands.add_parser(
-        "sweep", help="run on this CPU and on emulated ones; goes on where an earlier one ended"
+        "sweep", parents=[timed], help="run on this CPU and on emulated ones; goes on where an earlier one ended"
     )
-    sweep.add_argument("--minutes", type=float, default=60)
-    sweep.add_argument("--jobs", type=int, default=1, help="processes at a time")
-    sweep.add_argument("--samples", type=int, default=16, help="inputs tried for each operator of the database")
     sweep.add_argument("--sections", nargs="+", default=list(SECTIONS), choices=SECTIONS)
     sweep.add_argument("--cpus", nargs="+", default=[NATIVE, *EMULATED], choices=[NATIVE, *EMULATED])
     sweep.add_argument("--without-kernels", action="store_true", help="the variables of the profile alone")
-    commands.add_parser("threads", help="run on this CPU with one thread and with two, in both profiles")
-    commands.add_parser("table", help="write operators.json, docs/portability.md and the records of this CPU")
+    commands.add_parser("threads", parents=[timed], help="run with one thread and two, here and emulated")
+    table = commands.add_parser("table", help="write operators.json, docs/portability.md and the records of this CPU")
+    table.add_argument("--to", type=Path, help="write them into this folder instead")
     commands.add_parser("seen", help="hold this CPU's records against those of other real CPUs")
+    commands.add_parser(
+        "check", parents=[timed], help="all of it, and fail where a verdict is worse than the committed one"
+    )
     options = parser.parse_args()
+    if options.command != "seen" and options.command != "table" and emulator() is None:
+        say(f"{EMULATOR} is not installed: install Debian's qemu-user")
+        return 2
     if options.command == "sweep":
         return _sweep(options)
-    return {"table": _table, "seen": _seen, "threads": _threads}[options.command]()
+    if options.command == "threads":
+        return _run(_threaded(), options)
+    if options.command == "check":
+        return _check(options)
+    return _table(options.to) if options.command == "table" else _seen()
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    if emulator() is None and set(options.cpus) != {NATIVE}:
-        say(f"{EMULATOR} is not installed: install Debian's qemu-user, or name --cpus {NATIVE}")
-        return 2
     settings = "pins" if options.without_kernels else PROFILE
-    parts = list(parts_of(options.sections, options.cpus, settings, 1))
-    for line in run(parts, minutes=options.minutes, jobs=options.jobs, samples=options.samples):
-        say(line)
-    native, emulated, found = load()
-    for cpu, record in emulated.items():
-        wrong = culprits(compare(native.calls, record.calls))
-        say(f"{cpu}: {sum(map(len, record.calls.values()))} calls, different: {', '.join(wrong) or 'none'}")
-    return int(any(verdict.cpus == "refused" for verdict in found.values()) and not options.without_kernels)
+    _run(list(parts_of(options.sections, options.cpus, settings, 1)), options)
+    return _worse(_load())
 
 
-def _threads() -> int:
+def _threaded() -> list[Part]:
+    """Two threads against one here, and with two this CPU against an emulated one."""
     parts = [Part("sizes", NATIVE, settings, threads) for settings in (PROFILE, "native") for threads in (1, 2)]
-    problems = run(parts, minutes=60)
+    return [*parts, *(Part(section, cpu, PROFILE, 2) for section in THREADED for cpu in (NATIVE, THREADED_ON))]
+
+
+def _check(options: argparse.Namespace) -> int:
+    everywhere = [NATIVE, *EMULATED]
+    parts = [
+        *parts_of(SECTIONS[:5], everywhere, PROFILE, 1),
+        *parts_of(WITHOUT, everywhere, "pins", 1),
+        *_threaded(),
+        *parts_of(SECTIONS[5:], everywhere, PROFILE, 1),
+    ]
+    _run(list(dict.fromkeys(parts)), options)
+    return max(_table(FOLDER / "table"), _worse(_load()))
+
+
+def _run(parts: Sequence[Part], options: argparse.Namespace) -> int:
+    problems = run(parts, minutes=options.minutes, jobs=options.jobs, samples=options.samples)
     for line in problems:
         say(line)
     return int(bool(problems))
 
 
-def _table() -> int:
-    native, emulated, found = load()
+def _load() -> Outcome:
+    from tests.cross_cpu.pointwise import operators
+
+    outcome = load(pointwise=operators())
+    if outcome.dropped:
+        say(f"{len(outcome.dropped)} files are records of other kernels and were left out: sweep again")
+    return outcome
+
+
+def _worse(outcome: Outcome) -> int:
+    """Say what is worse than the committed table; 3 where nothing was compared."""
+    if not any(verdict.compared for verdict in outcome.shown.values()):
+        say("nothing was compared")
+        return NOTHING_COMPARED
+    lines = worse(json.loads(OPERATORS.read_text())["operators"], outcome.shown)
+    for line in lines:
+        say(line)
+    say(f"{sum(bool(verdict.on) for verdict in outcome.shown.values())} operators compared, {len(lines)} worse")
+    return int(bool(lines))
+
+
+def _table(folder: Path | None) -> int:
+    outcome = _load()
+    native, emulated = outcome.native, outcome.emulated
     if not native.calls or not any(record.calls for record in emulated.values()):
-        say("there are no records yet: run `python -m tests.cross_cpu sweep` first")
+        say("there are no records of these kernels yet: run `python -m tests.cross_cpu sweep` first")
         return 2
     version, here = native.starts[-1]["torch"], name_of_this_cpu()
-    OPERATORS.write_text(operators_json(version, found))
-    SEEN.mkdir(exist_ok=True)
-    (SEEN / file_name(here)).write_text(seen_json(here, native, emulated))
-    cases = (case.rpartition("/")[2] for record in emulated.values() for case in record.cases if "/float" in case)
-    samples = 1 + max((int(case) for case in cases if case.isdigit()), default=0)
-    names = [group.name for group in groups()]
-    PAGE.write_text(page(version, here, native, emulated, found, samples=samples, groups=names))
-    say(f"{len(found)} operators: {OPERATORS}, {PAGE}")
+    operators, people, seen = OPERATORS, PAGE, SEEN
+    if folder is not None:
+        operators, people, seen = folder / OPERATORS.name, folder / PAGE.name, folder / SEEN.name
+    seen.mkdir(parents=True, exist_ok=True)
+    operators.write_text(operators_json(version, kernels(), outcome.found))
+    (seen / file_name(here)).write_text(seen_json(here, native, emulated))
+    people.write_text(page(version, here, outcome, groups=[f"fits: {group.name}" for group in groups()]))
+    say(f"{len(outcome.found)} operators: {operators}, {people}")
     return 0
 
 
@@ -92,21 +153,29 @@ def file_name(cpu: str) -> str:
 
 
 def _seen() -> int:
-    native, emulated, _ = load()
-    if not native.cases:
+    outcome = _load()
+    if not outcome.native.cases:
         say(f"there are no records yet: run `python -m tests.cross_cpu sweep --cpus {NATIVE}` first")
         return 2
-    mine = json.loads(seen_json(name_of_this_cpu(), native, emulated))
-    wrong = 0
-    for path in sorted(SEEN.glob("*.json")):
+    return hold(json.loads(seen_json(name_of_this_cpu(), outcome.native, outcome.emulated)), SEEN)
+
+
+def hold(mine: dict[str, Any], folder: Path) -> int:
+    """Hold a CPU's digests against those in `folder`: 1 where groups differ, 3 where there was nothing to compare."""
+    wrong, compared = 0, 0
+    for path in sorted(folder.glob("*.json")):
         theirs = json.loads(path.read_text())
-        if (theirs["torch"], theirs["kernels"]) != (mine["torch"], mine["kernels"]):
+        if any(theirs.get(name) != mine[name] for name in ("torch", "version")):
             say(f"{theirs['cpu']}: another torch or other kernels, not compared")
             continue
         differ = differing_groups(theirs["groups"], mine["groups"])
         wrong += bool(differ)
         both = theirs["groups"].keys() & mine["groups"].keys()
+        compared += len(both) * (theirs["cpu"] != mine["cpu"])  # records of this kind of CPU may be its own
         say(f"{theirs['cpu']}: {len(both)} groups compared, different: {', '.join(differ) or 'none'}")
+    if not compared and not wrong:
+        say("nothing was compared with another CPU")
+        return NOTHING_COMPARED
     return int(bool(wrong))
 
 

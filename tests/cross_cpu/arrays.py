@@ -10,8 +10,11 @@ from tests.cross_cpu.digests import digest
 from tests.cross_cpu.groups import Call, Emit, Group
 from tests.cross_cpu.numbers import heavy, uniform
 
-LENGTHS = (1, 3, 17, 1001, 40_003)
-DTYPES = ("float16", "float32", "float64", "complex64", "complex128", "int32")
+LENGTHS = (1, 17, 1001, 9001)
+REDUCTIONS = ("sum", "mean", "std", "var", "prod", "cumsum", "cumprod", "median", "ptp", "nansum")
+# NumPy's sorts for AVX2 gather through masks; on some data an emulator ends such a process.
+SORTS = ("sort", "argsort")
+DTYPES = ("float16", "float32", "float64", "complex128", "int32")
 
 
 def groups() -> Iterator[Group]:
@@ -20,20 +23,7 @@ def groups() -> Iterator[Group]:
         function = vars(np)[name]
         if isinstance(function, np.ufunc) and function.signature is None:
             yield Group(name, partial(_ufunc, name, function))
-    for name in (
-        "sum",
-        "mean",
-        "std",
-        "var",
-        "prod",
-        "cumsum",
-        "cumprod",
-        "median",
-        "argsort",
-        "sort",
-        "ptp",
-        "nansum",
-    ):
+    for name in (*REDUCTIONS, *SORTS):
         yield Group(name, partial(_reduction, name, getattr(np, name)))
     for name, function in _algebra().items():
         yield Group(name, partial(_decomposition, name, function))
@@ -61,7 +51,7 @@ def _ufunc(name: str, function: Any, emit: Emit) -> None:
 
 def _reduction(name: str, function: Any, emit: Emit) -> None:
     for dtype in ("float32", "float64", "complex64"):
-        for shape in ((1001,), (40_003,), (37, 129), (129, 37), (5, 11, 331)):
+        for shape in ((1001,), (9001,), (37, 129), (129, 37), (5, 11, 331)):
             array = heavy(int(np.prod(shape)), 7).reshape(shape).astype(dtype)
             for layout, given in (("whole", array), ("transposed", array.T), ("strided", array[..., ::2])):
                 for axis in (None, 0, -1):
@@ -90,7 +80,7 @@ def _algebra() -> dict[str, Callable[..., Any]]:
 
 def _decomposition(name: str, function: Any, emit: Emit) -> None:
     for dtype in ("float32", "float64"):
-        for rows, columns in ((3, 5), (17, 19), (65, 131), (128, 128), (37, 20_011)):
+        for rows, columns in ((3, 5), (17, 19), (65, 131), (128, 128), (37, 2011)):
             if columns > 1000 and name in ("svd", "eig", "pinv", "lstsq", "qr", "solve", "matmul_transposed", "fft"):
                 continue
             array = uniform(rows * columns, 11).reshape(rows, columns).astype(dtype)

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+SAMPLES = 2
+"""Samples of one operator and dtype that are tried; the database has up to hundreds, most of them alike."""
+
 
 class Call(NamedTuple):
     """One call of an operator: its name, digests of all inputs and of all outputs, and whether it was a large one."""

@@ -42,9 +42,9 @@ class Task(lightning.LightningModule):
 
 
 def fit(name: str, folder: Path) -> list[Any]:
-    """The weights of `cnn` or `vit` after eight steps of fitting."""
+    """The weights of `cnn` or `vit` after four steps of fitting."""
     images, labels = load_digits(return_X_y=True)
-    images = torch.tensor(images[:256], dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
+    images = torch.tensor(images[:64], dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
     model: nn.Module = Patches()
     if name == "cnn":
         model = nn.Sequential(
@@ -56,5 +56,5 @@ def fit(name: str, folder: Path) -> list[Any]:
         max_epochs=2, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder, gradient_clip_val=1.0,
     )  # fmt: skip
-    trainer.fit(task, DataLoader(TensorDataset(images, torch.tensor(labels[:256])), batch_size=64, shuffle=True))
+    trainer.fit(task, DataLoader(TensorDataset(images, torch.tensor(labels[:64])), batch_size=32, shuffle=True))
     return [value.detach().cpu() for value in task.state_dict().values()]

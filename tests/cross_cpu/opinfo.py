@@ -9,12 +9,10 @@ import torch
 from torch.utils._pytree import tree_map_only
 
 from tests.cross_cpu.digests import digest
-from tests.cross_cpu.groups import Emit, Group
+from tests.cross_cpu.groups import SAMPLES, Emit, Group
 from tests.cross_cpu.recorder import Recorder
 
-SAMPLES = 16
-"""Samples of one operator and dtype that are tried; the database has up to hundreds, most of them alike."""
-STRIDED = 3
+STRIDED = 1
 """Of these, how many are tried with strides too."""
 
 
@@ -25,7 +23,7 @@ def operators(dtype: torch.dtype, samples: int = SAMPLES) -> Iterator[Group]:
     for info in op_db:
         if dtype in info.dtypes:
             name = ".".join(part for part in (info.name, info.variant_test_name) if part)
-            yield Group(f"{name}/{str(dtype).partition('.')[2]}", partial(_run, info, dtype, samples))
+            yield Group(f"{name} of {samples}", partial(_run, info, dtype, samples))
 
 
 def _run(info: Any, dtype: torch.dtype, count: int, emit: Emit) -> None:

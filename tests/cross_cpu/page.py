@@ -2,13 +2,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from harness.strict.kernels.version import VERSION
 from tests.cross_cpu.cpus import NATIVE
-from tests.cross_cpu.records import Record
+from tests.cross_cpu.groups import SAMPLES
+from tests.cross_cpu.pointwise import LEAST
+from tests.cross_cpu.records import Record, compare, culprits
 from tests.cross_cpu.sweep import FOLDER
-from tests.cross_cpu.table import PROFILE, SEEN, Verdict, fits, libraries
+from tests.cross_cpu.table import BY_KIND, NOT_SHOWN, PROFILE, SEEN, SHOWN_ON, Outcome, Verdict, fits, libraries
 
 HEAD = """# The same bits on every such CPU: what was shown
 
@@ -26,28 +29,45 @@ library could cut its blocks, and no timing. Real CPUs are compared by the recor
 of the results of each group of cases (`python -m tests.cross_cpu seen`).
 
 NaN counts as one NaN: emulators do not agree with CPUs on the sign of one. Results that are memory which nobody wrote
-(`empty` and its kin) are left out; random operators count with the state of their generator. Operators were given up
-to {samples} of the database's sample inputs on an emulated CPU: a verdict holds for what was tried. Where an operator's
-kernel is torch's own, a run with the variables of the profile alone, without our kernels, counts for it too.
+(`empty` and its kin) are left out; random operators count with the state of their generator. A verdict holds for what
+was tried. Where an operator's kernel is torch's own, a run with the variables of the profile alone, without our
+kernels, counts for it too. An in-place operator runs the kernel of its plain form, and counts with it.
 
-Read a verdict with the sections below: `float32` and `float64` are the database's own small inputs, `sizes` large
-and odd ones. Small inputs can miss a rare bit: torch's own `log` in float64 differed on 8192 numbers, not on 20. A
-section that an emulated CPU did not run whole was shown there in part or not at all.
+NumPy's `argsort` for AVX2 (and so scikit-learn's HistGradientBoosting) and torch's `grid_sampler_2d` end a process
+under qemu 7.2, on some data: they are not run under emulation to their end. Both gather through masks, which may be the
+emulator's fault and not theirs; what differs or was not shown is refused all the same, where it is torch's.
+
+How a verdict comes about:
+
+- **refused**: some emulated CPU gave something else; or it computes, and no emulated CPU ran it with the same inputs
+  ("not shown"). It raises.
+- **fixed**: the same everywhere by a kernel of the harness's own, where torch's own differed.
+- **portable**: the same on every emulated CPU; where it is the same on some and was not run on the others, the list
+  below says on which. What only moves or compares data (views, copies, indexing, comparisons, whole numbers) is
+  portable by its kind, run or not.
+- Pointwise operators (`exp`, `sin`, `lgamma`, …) need the section `pointwise`: more than {least} numbers over their
+  domain, in float32 and in float64, on every CPU. Small inputs miss a rare bit.
+
+Operators that torch has and that no part of the sweep calls (quantised, nested, some sparse ones) are not in the table:
+nothing is known of them, and strict does not refuse them.
+
+The sections: `float32` and `float64` are the first {samples} inputs of torch's database for each operator, contiguous
+and not, forwards and backwards; `products` are products, a convolution and sums of moderate size; `sizes` large and
+odd ones; `arrays` is NumPy. A section that an emulated CPU did not run whole was shown there in part.
 """
 
 
 def page(
     torch: str,
     here: str,
-    native: Record,
-    emulated: Mapping[str, Record],
-    found: Mapping[str, Verdict],
+    outcome: Outcome,
     *,
-    samples: int,
-    groups: Iterable[str],
+    groups: Sequence[str],
 ) -> str:
     """The whole page."""
-    lines = [HEAD.format(samples=samples), f"torch {torch}; the real CPU of this sweep: {here}.", ""]
+    native, emulated, found = outcome.native, outcome.emulated, outcome.found
+    key = f"torch {torch}; kernels version {VERSION}; the real CPU of this sweep: {here}."
+    lines = [HEAD.format(samples=SAMPLES, least=f"{LEAST:,}"), key, ""]
     lines += _counts(found)
     lines += _ran(native, emulated)
     for kind, words in (
@@ -59,9 +79,8 @@ def page(
         lines += _rows(chosen) if chosen else ["None."]
     lines += _threads(found)
     lines += _fits(native, emulated, groups)
-    lines += ["", "## Portable", "", _names(name for name in found if found[name].cpus == "portable")]
-    lines += ["", "## Untested: not run on all of the emulated CPUs, or never with the same inputs", ""]
-    lines += _untested(found)
+    lines += _two_threads(outcome, groups)
+    lines += _portable(found)
     lines += _failed(emulated)
     lines += ["", "## Real CPUs seen so far", "", *_seen()]
     return "\n".join(lines).rstrip() + "\n"
@@ -69,11 +88,18 @@ def page(
 
 def _counts(found: Mapping[str, Verdict]) -> list[str]:
     counts = Counter(verdict.cpus for verdict in found.values())
+    notes = Counter(_note(verdict) for verdict in found.values() if verdict.cpus == "portable")
+    unseen = sum(verdict.note == NOT_SHOWN for verdict in found.values())
     threads = Counter(verdict.threads for verdict in found.values())
     return [
         "| verdict | operators |",
         "| --- | --- |",
-        *(f"| {kind} | {counts[kind]} |" for kind in ("portable", "fixed", "refused", "untested")),
+        f"| portable: the same on every emulated CPU | {notes['']} |",
+        f"| portable: the same on some, not run on others | {counts['portable'] - notes[''] - notes[BY_KIND]} |",
+        f"| portable by its kind, not run on every emulated CPU | {notes[BY_KIND]} |",
+        f"| fixed | {counts['fixed']} |",
+        f"| refused: differs | {counts['refused'] - unseen} |",
+        f"| refused: not shown | {unseen} |",
         "",
         "| one thread against two | operators |",
         "| --- | --- |",
@@ -119,7 +145,7 @@ def _threads(found: Mapping[str, Verdict]) -> list[str]:
     ]
 
 
-def _fits(native: Record, emulated: Mapping[str, Record], groups: Iterable[str]) -> list[str]:
+def _fits(native: Record, emulated: Mapping[str, Record], groups: Sequence[str]) -> list[str]:
     cpus = list(emulated)
     lines = [
         "",
@@ -129,7 +155,7 @@ def _fits(native: Record, emulated: Mapping[str, Record], groups: Iterable[str])
         f"| --- |{' --- |' * len(cpus)}",
     ]
     for name, by_cpu in fits(native, emulated, groups):
-        lines.append(f"| {name} | {' | '.join(by_cpu[cpu] for cpu in cpus)} |")
+        lines.append(f"| {_plain(name)} | {' | '.join(by_cpu[cpu] for cpu in cpus)} |")
     for label, by_cpu in libraries(native, emulated):
         shown = [_share(*by_cpu[cpu]) for cpu in cpus]
         lines.append(f"| {label} | {' | '.join(shown)} |")
@@ -140,16 +166,40 @@ def _share(compared: int, differ: int) -> str:
     return f"{compared - differ} of {compared} calls the same" if compared else "not run"
 
 
-def _untested(found: Mapping[str, Verdict]) -> list[str]:
-    groups: dict[tuple[str, ...], list[str]] = {}
+def _note(verdict: Verdict) -> str:
+    """What limits a portable operator: its kind, or the CPUs that it was shown on; nothing where there is no limit."""
+    return verdict.note if verdict.note == BY_KIND or verdict.note.startswith(SHOWN_ON) else ""
+
+
+def _portable(found: Mapping[str, Verdict]) -> list[str]:
+    groups: dict[str, list[str]] = {}
     for name, verdict in found.items():
-        if verdict.cpus == "untested":
-            groups.setdefault(verdict.on, []).append(name)
-    lines = []
-    for on, names in sorted(groups.items(), reverse=True):
-        where = f"The same on {' and '.join(on)}, not run on the others" if on else "On none with the same inputs"
-        lines += [f"{where} ({len(names)}): {_names(names)}", ""]
-    return lines or ["None."]
+        if verdict.cpus == "portable":
+            groups.setdefault(_note(verdict), []).append(name)
+    lines = ["", "## Portable", "", "The same on every emulated CPU:", "", _names(groups.pop("", ())) or "None.", ""]
+    for note, names in sorted(groups.items()):
+        lines += [f"{note[:1].upper()}{note[1:]} ({len(names)}): {_names(names)}", ""]
+    return lines[:-1]
+
+
+def _two_threads(outcome: Outcome, groups: Sequence[str]) -> list[str]:
+    lines = ["", "## Two threads, here and on an emulated CPU", ""]
+    for cpu, (here, there) in outcome.two.items():
+        if not there.groups:
+            continue
+        rows = compare(here.calls, there.calls)
+        differ = culprits(rows)
+        same = [name for name, by_cpu in fits(here, {cpu: there}, groups) if by_cpu[cpu] == "same"]
+        lines += [
+            f"{cpu}: {sum(row.compared for row in rows)} calls of {len(rows)} operators compared, different: "
+            f"{_names(differ) or 'none'}; fits that were the same: {', '.join(map(_plain, same)) or 'none were run'}.",
+            "",
+        ]
+    return lines[:-1] if len(lines) > 3 else [*lines, "Not run."]
+
+
+def _plain(group: str) -> str:
+    return group.partition(": ")[2]
 
 
 def _failed(emulated: Mapping[str, Record]) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.strict.kernels.version import VERSION
+
 Results = dict[str, set[str]]
 """Digest of the inputs → the outputs that were seen; more than one where an operator does not even repeat."""
 
@@ -13,7 +15,8 @@ Results = dict[str, set[str]]
 class Record(NamedTuple):
     """What workers found: calls by operator, results by case, how groups ended, what was run whole, how it was started.
 
-    `small` and `large` hold the calls by size (`recorder.GRAIN`).
+    `small` and `large` hold the calls by size (`recorder.GRAIN`); `dropped` are files with records of other kernels, of
+    which nothing else is here.
     """
 
     small: dict[str, Results]
@@ -22,6 +25,7 @@ class Record(NamedTuple):
     groups: dict[str, str]
     whole: list[str]
     starts: list[dict[str, str]]
+    dropped: list[Path]
 
     @property
     def calls(self) -> dict[str, Results]:
@@ -48,11 +52,20 @@ class Difference(NamedTuple):
     unrepeatable: int
 
 
-def read(files: Iterable[Path]) -> Record:
-    """All records in `files`; lines that a worker was ended in are left out."""
-    record = Record(defaultdict(lambda: defaultdict(set)), defaultdict(lambda: defaultdict(set)), {}, {}, [], [])
+def read(files: Iterable[Path], key: Mapping[str, str] | None = None) -> Record:
+    """All records in `files` of this version of the kernels, or of whichever where `key` is empty.
+
+    Records of others are dropped, file by file, and lines that a worker was ended in are left out.
+    """
+    key = {"version": VERSION} if key is None else key
+    record = Record(defaultdict(lambda: defaultdict(set)), defaultdict(lambda: defaultdict(set)), {}, {}, [], [], [])
     for file in files:
-        for entry in _lines(file):
+        entries = list(_lines(file))
+        starts = [entry["start"] for entry in entries if "start" in entry]
+        if any(start.get(name) != value for start in starts for name, value in key.items()):
+            record.dropped.append(file)
+            continue
+        for entry in entries:
             if "case" in entry:
                 record.cases[entry["case"]] = entry["result"]
                 for operator, inputs, outputs, large in entry["calls"]:

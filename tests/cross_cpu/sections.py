@@ -25,12 +25,25 @@ def _module(name: str) -> Section:
     return groups
 
 
-SECTIONS: dict[str, Section] = {
+def _named(section: str, given: Section) -> Section:
+    """The groups of a section, each named after it: no two sections share a name."""
+
+    def groups(samples: int) -> Iterator[Group]:
+        for group in given(samples):
+            yield Group(f"{section}: {group.name}", group.run)
+
+    return groups
+
+
+_ALL: dict[str, Section] = {
+    "pointwise": _module("pointwise"),
     "float32": _operators("float32"),
     "float64": _operators("float64"),
     "sizes": _module("sizes"),
+    "products": _module("products"),
     "arrays": _module("arrays"),
     "fits": _module("fits"),
     "probes": _module("probes"),
     "short": _module("short"),
 }
+SECTIONS = {name: _named(name, given) for name, given in _ALL.items()}

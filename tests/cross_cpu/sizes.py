@@ -32,6 +32,7 @@ def groups() -> Iterator[Group]:
         yield Group(f"decompositions/{_short(dtype)}", partial(run_cases, partial(_decompositions, dtype)))
         yield Group(f"optimizers/{_short(dtype)}", partial(run_cases, partial(_optimizers, dtype)))
         yield Group(f"randoms/{_short(dtype)}", partial(run_cases, partial(_randoms, dtype)))
+        yield Group(f"distances/{_short(dtype)}", partial(run_cases, partial(_distances, dtype)))
         yield from _database(dtype)
 
 
@@ -243,6 +244,13 @@ def _decompositions(dtype: torch.dtype) -> Iterator[Case]:
     for size in (31, 1000, 1021):
         for name in ("fft", "rfft", "fft2"):
             yield f"{name} {size}", getattr(torch.fft, name), [make(1, 5, size)]
+
+
+def _distances(dtype: torch.dtype) -> Iterator[Case]:
+    make = partial(tensor, dtype=dtype)
+    for order in (1.0, 2.0):  # above 25 rows Euclid's is computed by a product
+        yield f"cdist {order}", partial(torch.cdist, p=order), [make(1, 31, 65), make(2, 37, 65)]
+    yield "pdist", torch.pdist, [make(1, 31, 65)]
 
 
 def _optimizers(dtype: torch.dtype) -> Iterator[Case]:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.cross_cpu.cpus import NATIVE, ROOT, command, environment
+from tests.cross_cpu.groups import SAMPLES
 
 FOLDER = ROOT / "build" / "cross_cpu"
 """Where records lie: `<settings>-<cpu>-<threads>/<section>.jsonl`."""
 
 
 class Part(NamedTuple):
-    """One section on one CPU, with the settings and the number of threads of its process."""
+    """One section on one CPU, or several joined by `+`, with the settings and the number of threads of its process."""
 
     section: str
     cpu: str
@@ -32,7 +33,7 @@ def run(
     *,
     minutes: float,
     jobs: int = 1,
-    samples: int = 16,
+    samples: int = SAMPLES,
     seconds_a_group: int = 150,
     folder: Path = FOLDER,
 ) -> list[str]:
@@ -47,6 +48,8 @@ def run(
         file = part.file(folder)
         file.parent.mkdir(parents=True, exist_ok=True)
         arguments = ["-m", "tests.cross_cpu.worker", part.section, str(file), "--seconds", str(int(left)), *options]
+        if part.cpu != NATIVE:
+            arguments += ["--like", str(part._replace(cpu=NATIVE).file(folder).parent)]
         ended = subprocess.run(
             command(part.cpu, arguments),
             env=environment(part.settings, threads=part.threads),

@@ -1,12 +1,13 @@
 """The outcome as files: operators.json, which strict reads, the records of this CPU, and the page for people."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.cross_cpu.cpus import EMULATED, NATIVE, ROOT
 from tests.cross_cpu.digests import digest
+from tests.cross_cpu.kinds import moves
 from tests.cross_cpu.records import Record, compare, differing_cases, read
 from tests.cross_cpu.sweep import FOLDER
 
@@ -18,6 +19,8 @@ PROFILE = "x86-64-v3"
 
 class Verdict(NamedTuple):
     """What is known of one operator. `cpus` is portable, fixed, refused or untested; `on` the CPUs it was compared on.
+
+    After `settle` nothing is untested: what was not shown is portable by its kind, or refused.
 
     `threads` is invariant, dependent or untested (no call was large enough for torch to split it).
     """
@@ -41,12 +44,15 @@ def verdicts(
     without: Iterable[str] = (),
     threads: Mapping[str, str] | None = None,
     same_without: Mapping[str, Mapping[str, int]] | None = None,
+    more: Mapping[str, tuple[Record, Record]] | None = None,
 ) -> dict[str, Verdict]:
     """Every operator that this CPU ran. `without` are those that differed without our kernels, `threads` by operator.
 
     Portable or fixed is an operator that every emulated CPU ran on inputs that this one ran it on, with equal results.
     `same_without` has, by emulated CPU, how many calls of an operator were the same under the variables of the profile
-    alone: as good for an operator whose kernel is torch's in both.
+    alone: as good for an operator whose kernel is torch's in both. `more` are further pairs of records that must agree,
+    by words for where: the same CPUs with two threads. In-place operators run the kernels of their plain forms, and
+    count with them.
     """
     differ: dict[str, list[str]] = {}
     on: dict[str, list[str]] = {}
@@ -66,11 +72,16 @@ def verdicts(
             if operator not in native.replaced and cpu not in on.get(operator, []):
                 on.setdefault(operator, []).append(cpu)
                 compared[operator] = compared.get(operator, 0) + calls
+    for where, (mine, theirs) in (more or {}).items():
+        for difference in compare(mine.calls, theirs.calls):
+            if difference.differ:
+                differ.setdefault(difference.operator, []).append(where)
     found = {}
     for operator in native.calls:
         if not operator.startswith("aten::"):
             continue
-        seen = tuple(sorted(on.get(operator, ())))
+        plain = operator.removesuffix("_")
+        seen = tuple(sorted({*on.get(operator, ()), *on.get(plain, ())}))
         ours = operator in native.replaced
         note = "our own kernel" if ours else ""
         if operator in differ:
@@ -86,6 +97,59 @@ def verdicts(
         thread = (threads or {}).get(operator, "untested")
         found[operator] = Verdict(kind, thread, seen, compared.get(operator, 0), note)
     return found
+
+
+NOT_SHOWN = "not shown to have the same bits on every processor"
+SHOWN_ON = "the same on "
+BY_KIND = "by kind: it moves or compares data"
+
+
+def settle(found: Mapping[str, Verdict], *, thin: Collection[str] = ()) -> dict[str, Verdict]:
+    """The verdicts that strict acts upon, by rule: nothing stays untested.
+
+    What moves or compares data alone is portable by its kind. What computes is portable where an emulated CPU ran it,
+    and the note says on which alone; else it is refused. `thin` are pointwise operators that were not run on
+    thousands of numbers everywhere: a small sample does not make these portable.
+    """
+    settled = {}
+    for operator, verdict in found.items():
+        plain = operator.removesuffix("_")
+        if verdict.cpus in ("refused", "fixed"):
+            settled[operator] = verdict
+        elif moves(operator):
+            by_kind = verdict.cpus == "untested"
+            settled[operator] = verdict._replace(cpus="portable", note=BY_KIND if by_kind else verdict.note)
+        elif verdict.cpus == "portable" and plain not in thin:
+            settled[operator] = verdict
+        elif plain not in thin and verdict.on:
+            settled[operator] = verdict._replace(
+                cpus="portable", note=f"{SHOWN_ON}{' and '.join(verdict.on)}, not run on the others"
+            )
+        else:
+            settled[operator] = verdict._replace(cpus="refused", note=NOT_SHOWN)
+    return settled
+
+
+def thin_operators(operators: Iterable[str], record: Record, prefix: str = "pointwise: ") -> set[str]:
+    """The pointwise `operators` that a CPU did not run to the end in both dtypes, on thousands of numbers."""
+    ended = {name.removeprefix(prefix) for name, how in record.groups.items() if how == "ended"}
+    return {
+        operator
+        for operator in operators
+        if not {f"{operator.removeprefix('aten::')}/{dtype}" for dtype in ("float32", "float64")} <= ended
+    }
+
+
+def worse(committed: Mapping[str, Mapping[str, str]], found: Mapping[str, Verdict]) -> list[str]:
+    """What was shown now and is worse than the committed table says, a line an operator; what was not run is not."""
+    lines = []
+    for operator, verdict in sorted(found.items()):
+        before = committed.get(operator, {})
+        if verdict.cpus == "refused" and before.get("cpus", "untested") != "refused":
+            lines.append(f"{operator}: {before.get('cpus', 'not in the table')}, now: {verdict.note}")
+        if verdict.threads == "dependent" and before.get("threads") == "invariant":
+            lines.append(f"{operator}: one thread and two gave the same, and now something else")
+    return lines
 
 
 def thread_verdicts(pairs: Iterable[tuple[Record, Record]]) -> dict[str, str]:
@@ -106,18 +170,17 @@ def thread_verdicts(pairs: Iterable[tuple[Record, Record]]) -> dict[str, str]:
     return found
 
 
-def operators_json(torch: str, found: Mapping[str, Verdict]) -> str:
-    """The table that strict reads, one operator a line."""
+def operators_json(torch: str, key: Mapping[str, str], found: Mapping[str, Verdict]) -> str:
+    """The table that strict reads, one operator a line; `key` says with which kernels it was made (`kernels`)."""
     lines = []
     for operator in sorted(found):
         verdict = found[operator]
         entry = {"cpus": verdict.cpus, "threads": verdict.threads}
-        if verdict.on and verdict.cpus == "untested":
-            entry["on"] = " ".join(verdict.on)
         if verdict.note:
             entry["note"] = verdict.note
         lines.append(f"  {json.dumps(operator)}: {json.dumps(entry)}")
-    head = f'{{"schema": "harness.operators/1", "torch": {json.dumps(torch)}, "operators": {{\n'
+    made = f'"torch": {json.dumps(torch)}, "kernels": {json.dumps(key)}'
+    head = f'{{"schema": "harness.operators/1", {made}, "operators": {{\n'
     return head + ",\n".join(lines) + "\n}}\n"
 
 
@@ -132,7 +195,7 @@ def seen_json(cpu: str, native: Record, emulated: Mapping[str, Record]) -> str:
         if group_of(case) not in wrong and native.groups.get(group_of(case)) == "ended":
             groups.setdefault(group_of(case), []).append((case, result))
     start = native.starts[-1]
-    head = {"cpu": cpu, "torch": start["torch"], "kernels": start["kernels"]}
+    head = {"cpu": cpu, "torch": start["torch"], "version": start["version"], "kernels": start["kernels"]}
     digests = {name: digest(cases) for name, cases in groups.items()}
     return json.dumps({**head, "groups": digests}, indent=1, ensure_ascii=False) + "\n"
 
@@ -179,15 +242,22 @@ def fits(native: Record, emulated: Mapping[str, Record], groups: Iterable[str]) 
 
 
 class Outcome(NamedTuple):
-    """Everything that was recorded: here, on the emulated CPUs, and what follows of it (see `verdicts`)."""
+    """Everything that was recorded: here, on the emulated CPUs, and what follows of it (see `verdicts`, `settle`).
+
+    `two` has the records with two threads, here and on an emulated CPU, by its name; `shown` what was shown, `found`
+    what the table says of it; `dropped` files with records of other kernels.
+    """
 
     native: Record
     emulated: dict[str, Record]
+    two: dict[str, tuple[Record, Record]]
+    shown: dict[str, Verdict]
     found: dict[str, Verdict]
+    dropped: list[Path]
 
 
-def load(folder: Path = FOLDER) -> Outcome:
-    """All records in `folder`, and the verdicts."""
+def load(folder: Path = FOLDER, pointwise: Collection[str] = ()) -> Outcome:
+    """All records of these kernels in `folder`, and the verdicts; `pointwise` are the operators that torch calls so."""
     native = records(folder, PROFILE, NATIVE)
     emulated = {cpu: records(folder, PROFILE, cpu) for cpu in EMULATED}
     bare = records(folder, "pins", NATIVE)
@@ -198,5 +268,12 @@ def load(folder: Path = FOLDER) -> Outcome:
         for cpu, rows in pins.items()
     }
     pairs = [(records(folder, name, NATIVE, 1), records(folder, name, NATIVE, 2)) for name in (PROFILE, "native")]
-    found = verdicts(native, emulated, without=without, threads=thread_verdicts(pairs), same_without=same)
-    return Outcome(native, emulated, found)
+    here = records(folder, PROFILE, NATIVE, 2)
+    two = {cpu: (here, records(folder, PROFILE, cpu, 2)) for cpu in EMULATED}
+    more = {f"{cpu} with two threads": pair for cpu, pair in two.items()}
+    threads = thread_verdicts(pairs)
+    shown = verdicts(native, emulated, without=without, threads=threads, same_without=same, more=more)
+    everything = [native, bare, *emulated.values(), *(record for pair in (*pairs, *two.values()) for record in pair)]
+    dropped = sorted({file for record in everything for file in record.dropped})
+    thin = {name for record in (native, *emulated.values()) for name in thin_operators(pointwise, record)}
+    return Outcome(native, emulated, two, shown, settle(shown, thin=thin), dropped)

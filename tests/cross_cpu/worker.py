@@ -6,44 +6,48 @@ exists is gone on with: groups that ended are left out.
 
 import argparse
 import gc
-import hashlib
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from tests.cross_cpu.groups import Group
+from tests.cross_cpu.groups import SAMPLES, Group
+from tests.cross_cpu.kinds import moves
 from tests.cross_cpu.sections import SECTIONS
+from tests.cross_cpu.sources import kernels
 
-BATCH = 12
+BATCH = 100
 """Groups that one child runs: a fork copies the page tables of a process that loaded torch."""
 
 
 def main() -> None:
     """`python -m tests.cross_cpu.worker SECTION FILE [OPTIONS]`: see `--help`."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("section", choices=sorted(SECTIONS))
+    parser.add_argument("sections", type=lambda text: text.split("+"), help=" + ".join(SECTIONS))
     parser.add_argument("file", type=Path)
     parser.add_argument("--seconds-a-group", type=int, default=120)
     parser.add_argument("--seconds", type=int, default=3600)
     parser.add_argument("--shard", default="0/1")
-    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--like", type=Path, help="a folder of records of another CPU: a cover of its operators first")
     options = parser.parse_args()
     prepare()
-    note(options.file, {"start": started_as()})
+    begin(options.file, started_as())
     part, _, parts = options.shard.partition("/")
     limit = time.monotonic() + options.seconds
     done = ended_groups(options.file)
     groups = [
         group
-        for index, group in enumerate(SECTIONS[options.section](options.samples))
+        for index, group in enumerate(_groups(options.sections, options.samples))
         if index % int(parts) == int(part) and (group.name in options.only or not options.only)
     ]
+    if options.like and options.like.exists():
+        groups = order(groups, operators_by_group(options.like))
     left = [group for group in groups if group.name not in done]
     gc.freeze()  # forked children share these pages
     while left and time.monotonic() < limit - 1:
@@ -55,7 +59,8 @@ def main() -> None:
         done = ended_groups(options.file)
         left = [group for group in left if group.name not in done]
     if not left and not options.only:
-        note(options.file, {"whole": f"{options.section} {options.shard}"})
+        for name in options.sections:
+            note(options.file, {"whole": f"{name} {options.shard}"})
 
 
 def prepare() -> None:
@@ -74,23 +79,86 @@ def prepare() -> None:
 
 
 def started_as() -> dict[str, str]:
-    """What decides the bits of this process, apart from its CPU: versions, threads, and the kernels of the profile."""
+    """What decides the bits of this process, apart from its CPU: versions, threads, and which kernels are ours."""
     import torch
 
-    from harness.strict import kernels
-
-    hasher = hashlib.sha256()
-    for path in sorted(Path(kernels.__file__).parent.glob("*.py")):
-        hasher.update(path.read_bytes())
     registered = vars(torch).get("_harness_kernels")
     replaced = sorted({name.partition(".")[0] for name, _ in registered._replaced}) if registered else []
     return {
         "profile": os.environ.get("REPRO_PROFILE", "none"),
         "threads": str(torch.get_num_threads()),
         "torch": str(torch.__version__),
-        "kernels": hasher.hexdigest(),
+        **kernels(),
         "replaced": " ".join(replaced),
     }
+
+
+def _groups(sections: Sequence[str], samples: int) -> Iterator[Group]:
+    for name in sections:
+        yield from SECTIONS[name](samples)
+
+
+COVERED = ("float32: ", "float64: ")
+"""Sections of the database, in which many groups call the same operators: a few of them meet all."""
+ELSEWHERE = {"float32: ": ("pointwise: ", "products: ", "fits: "), "float64: ": ("pointwise: ", "products: ")}
+"""The sections that meet operators for these as well, with the same type of number."""
+LAST = ("pointwise: special_", "arrays: ", "sizes: ")
+
+
+def cover(operators: Mapping[str, Set[str]], prefix: str) -> list[str]:
+    """The fewest groups of a section that together meet every operator of it that computes, as far as no other does."""
+    known = {name for group, names in operators.items() if group.startswith(ELSEWHERE[prefix]) for name in names}
+    met = {
+        group: {name for name in names - known if not moves(name)}
+        for group, names in operators.items()
+        if group.startswith(prefix)
+    }
+    left = set().union(*met.values())
+    chosen: list[str] = []
+    while left:
+        best = max(met, key=lambda group: len(met[group] & left))
+        chosen.append(best)
+        left -= met[best]
+    return chosen
+
+
+def order(groups: Sequence[Group], operators: Mapping[str, Set[str]]) -> list[Group]:
+    """What to run when time is short: small sections, then of the database a cover of all operators, then the rest."""
+    chosen = [name for prefix in COVERED for name in cover(operators, prefix)]
+    place = {name: index for index, name in enumerate(chosen)}
+    end = len(place)
+
+    def key(group: Group) -> tuple[int, int]:
+        if group.name in place:
+            return 1, place[group.name]
+        late = 3 if group.name.startswith(LAST) else 2 if group.name.startswith(COVERED) else 0
+        return late, end
+
+    return sorted(groups, key=key)
+
+
+def operators_by_group(folder: Path) -> dict[str, set[str]]:
+    """The operators of torch that each group called, in all records of a folder."""
+    found: dict[str, set[str]] = {}
+    for file in sorted(folder.glob("*.jsonl")):
+        with file.open() as lines:
+            for entry in map(_line, lines):
+                if "case" in entry:
+                    names = found.setdefault(entry["case"].rpartition("/")[0], set())
+                    names.update(call[0] for call in entry["calls"] if call[0].startswith("aten::"))
+    return found
+
+
+def begin(file: Path, start: dict[str, str]) -> None:
+    """Note how this process was started; what is there of another version of the kernels, or of torch, is thrown away.
+
+    The digest of the kernels' sources may differ within a version: it is raised with what can move a bit.
+    """
+    if file.exists():
+        before = [entry["start"] for entry in map(_line, _marks(file)) if "start" in entry]
+        if any({**known, "kernels": start["kernels"]} != start for known in before):
+            file.unlink()
+    note(file, {"start": start})
 
 
 def ended_groups(file: Path) -> set[str]:
@@ -101,9 +169,9 @@ def ended_groups(file: Path) -> set[str]:
 
 
 def _marks(file: Path) -> list[str]:
-    """The lines that say where a group begins and ends: few among those of its cases."""
+    """The lines that say how a process was started and where a group begins and ends: few among those of its cases."""
     with file.open() as lines:
-        return [line for line in lines if line.startswith(('{"begin"', '{"end"'))]
+        return [line for line in lines if line.startswith(('{"start"', '{"begin"', '{"end"'))]
 
 
 def _line(text: str) -> dict[str, Any]:

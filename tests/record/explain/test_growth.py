@@ -2,7 +2,7 @@
 
 import json
 import pickle
-import time
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,7 +12,7 @@ from harness.record.explain.contents import compare_contents
 from harness.record.explain.explanation import _pairs
 from harness.record.explain.tokens import compare_line, volatile_form
 
-SMALL, FACTOR = 10_000, 4
+SIZE, LIMIT = 90_000, 20.0
 
 # Each begins what a rule looks for, again and again, and ends in what the rule refuses.
 HOSTILE = {
@@ -40,25 +40,25 @@ HOSTILE = {
 }
 
 
-def growth(work: Callable[[int], object], *, small: int = SMALL) -> tuple[float, float]:
-    """Seconds on the processor for a size and for `FACTOR` times it, the lesser of two each."""
+def assert_in_proportion(work: Callable[[int], object], *, size: int = SIZE) -> None:
+    """That `work` ends within far more processor time than what is linear needs, and far less than what is a square."""
 
-    def least(size: int) -> float:
-        found = []
-        for _ in range(2):
-            began = time.process_time()
-            work(size)
-            found.append(time.process_time() - began)
-        return min(found)
+    def give_up(*_: object) -> None:
+        pytest.fail(f"{LIMIT} s on the processor were not enough for {size} characters")
 
-    return least(small), least(FACTOR * small)
+    before = signal.signal(signal.SIGPROF, give_up)
+    signal.setitimer(signal.ITIMER_PROF, LIMIT)
+    try:
+        work(size)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
-def assert_in_proportion(work: Callable[[int], object], *, small: int = SMALL) -> None:
-    once, larger = growth(work, small=small)
-    # Four times for what is linear, sixteen for a square; a moment is allowed to be a moment.
-    assert larger < max(0.1, 9 * once), f"{once:.3f} s became {larger:.3f} s for {FACTOR} times the text"
-    assert larger < 3
+def test_what_is_a_square_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "LIMIT", 0.2)
+    with pytest.raises(pytest.fail.Exception, match="were not enough"):
+        assert_in_proportion(lambda size: sum(1 for _ in range(size) for _ in range(size)))
 
 
 def line(unit: str, size: int, last: str) -> str:
@@ -89,7 +89,7 @@ def test_digests_are_not_looked_for_among_all_outputs_one_by_one() -> None:
         one, other = ("".join(f"{digit}bcdef{number:06x} " for number in range(count)) for digit in "ac")
         assert list(compare_line(one, other, "line 1", (facts, facts)))
 
-    assert_in_proportion(work, small=8_000)
+    assert_in_proportion(work, size=32_000)
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.pkl"])

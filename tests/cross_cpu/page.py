@@ -9,7 +9,7 @@ from harness.strict.kernels.version import VERSION
 from tests.cross_cpu.cpus import NATIVE
 from tests.cross_cpu.groups import SAMPLES
 from tests.cross_cpu.pointwise import LEAST
-from tests.cross_cpu.records import Record, compare, culprits
+from tests.cross_cpu.records import Difference, Record, compare, culprits
 from tests.cross_cpu.sweep import FOLDER
 from tests.cross_cpu.table import BY_KIND, NOT_SHOWN, PROFILE, SEEN, SHOWN_ON, Outcome, Verdict, fits, libraries
 
@@ -33,9 +33,11 @@ NaN counts as one NaN: emulators do not agree with CPUs on the sign of one. Resu
 was tried. Where an operator's kernel is torch's own, a run with the variables of the profile alone, without our
 kernels, counts for it too. An in-place operator runs the kernel of its plain form, and counts with it.
 
-NumPy's `argsort` for AVX2 (and so scikit-learn's HistGradientBoosting) and torch's `grid_sampler_2d` end a process
-under qemu 7.2, on some data: they are not run under emulation to their end. Both gather through masks, which may be the
-emulator's fault and not theirs; what differs or was not shown is refused all the same, where it is torch's.
+qemu 7.2 gets gathers through masks wrong. NumPy's `argsort` for AVX2 (and so scikit-learn's HistGradientBoosting) and
+torch's `grid_sampler_2d` end a process there on some data; `maximum`, `minimum`, `fmax`, `fmin` and `tanh` of arrays with
+gaps between their elements, and the last elements of such a `prod`, give values that are wrong, not rounded otherwise (a
+maximum that is neither of the two numbers). So these say nothing about real CPUs, neither way. What differs is refused
+all the same where it is torch's; NumPy's functions are not refused.
 
 How a verdict comes about:
 
@@ -157,13 +159,17 @@ def _fits(native: Record, emulated: Mapping[str, Record], groups: Sequence[str])
     for name, by_cpu in fits(native, emulated, groups):
         lines.append(f"| {_plain(name)} | {' | '.join(by_cpu[cpu] for cpu in cpus)} |")
     for label, by_cpu in libraries(native, emulated):
-        shown = [_share(*by_cpu[cpu]) for cpu in cpus]
+        shown = [_share(by_cpu[cpu]) for cpu in cpus]
         lines.append(f"| {label} | {' | '.join(shown)} |")
     return lines
 
 
-def _share(compared: int, differ: int) -> str:
-    return f"{compared - differ} of {compared} calls the same" if compared else "not run"
+def _share(found: Sequence[Difference]) -> str:
+    compared, differ = sum(row.compared for row in found), sum(row.differ for row in found)
+    if not compared:
+        return "not run"
+    share = f"{compared - differ} of {compared} calls the same"
+    return f"{share}; not all of {_names(row.operator for row in found if row.differ)}" if differ else share
 
 
 def _note(verdict: Verdict) -> str:

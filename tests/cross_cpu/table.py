@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tests.cross_cpu.cpus import EMULATED, NATIVE, ROOT
 from tests.cross_cpu.digests import digest
 from tests.cross_cpu.kinds import moves
-from tests.cross_cpu.records import Record, compare, differing_cases, read
+from tests.cross_cpu.records import Difference, Record, compare, differing_cases, read
 from tests.cross_cpu.sweep import FOLDER
 
 OPERATORS = ROOT / "harness" / "strict" / "kernels" / "operators.json"
@@ -210,8 +210,8 @@ def group_of(case: str) -> str:
     return case.rpartition("/")[0]
 
 
-def libraries(native: Record, emulated: Mapping[str, Record]) -> list[tuple[str, dict[str, tuple[int, int]]]]:
-    """NumPy's functions together, and each library's probe: name, and by CPU calls (compared, differing)."""
+def libraries(native: Record, emulated: Mapping[str, Record]) -> list[tuple[str, dict[str, list[Difference]]]]:
+    """NumPy's functions together, and each library's probe: name, and by CPU what was compared."""
     rows = []
     probes = sorted(name for name in native.calls if name.startswith("probe::"))
     numpy = [name for name in native.calls if name.startswith("numpy::")]
@@ -219,8 +219,7 @@ def libraries(native: Record, emulated: Mapping[str, Record]) -> list[tuple[str,
         mine = {name: native.calls[name] for name in names}
         by_cpu = {}
         for cpu, record in emulated.items():
-            found = [row for row in compare(mine, record.calls) if row.compared]
-            by_cpu[cpu] = (sum(row.compared for row in found), sum(row.differ for row in found))
+            by_cpu[cpu] = [row for row in compare(mine, record.calls) if row.compared]
         rows.append((label, by_cpu))
     return rows
 

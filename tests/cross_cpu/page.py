@@ -34,10 +34,10 @@ was tried. Where an operator's kernel is torch's own, a run with the variables o
 kernels, counts for it too. An in-place operator runs the kernel of its plain form, and counts with it.
 
 qemu 7.2 gets gathers through masks wrong. NumPy's `argsort` for AVX2 (and so scikit-learn's HistGradientBoosting) and
-torch's `grid_sampler_2d` end a process there on some data; `maximum`, `minimum`, `fmax`, `fmin` and `tanh` of arrays with
-gaps between their elements, and the last elements of such a `prod`, give values that are wrong, not rounded otherwise (a
-maximum that is neither of the two numbers). So these say nothing about real CPUs, neither way. What differs is refused
-all the same where it is torch's; NumPy's functions are not refused.
+torch's `grid_sampler_2d` end a process there on some data. `maximum`, `minimum`, `fmax`, `fmin` and `tanh` of arrays
+with gaps between their elements, and the last elements of such a `prod`, give values that are wrong, not rounded
+otherwise (a maximum that is neither of the two numbers). So these say nothing about real CPUs, neither way. What
+differs is refused all the same where it is torch's; NumPy's functions are not refused.
 
 How a verdict comes about:
 

@@ -5,6 +5,7 @@ import hashlib
 import random
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from harness.strict.imports import when_imported
@@ -108,8 +109,12 @@ def make_unseeded_numpy_repeat(numpy_random: Any, seed: int) -> None:
 
 
 def leave_torch_fast(torch: Any) -> None:
-    """Let cuDNN try its algorithms and keep the fastest, which may be another one each time; a script may undo it."""
-    torch.backends.cudnn.benchmark = True
+    """Let cuDNN try its algorithms and keep the fastest, which may be another one each time; a script may undo it.
+
+    Where the program froze torch's flags (`torch.backends.disable_global_flags`), they stay as they are.
+    """
+    with suppress(RuntimeError):
+        torch.backends.cudnn.benchmark = True
 
 
 def make_torch_strict(torch: Any) -> None:

@@ -123,7 +123,7 @@ def test_a_group_that_crashes_or_never_ends_is_noted_and_the_others_run(tmp_path
     file = tmp_path / "records.jsonl"
     file.touch()
     groups = [
-        Group("crash", lambda emit: faulthandler.disable() or os.kill(os.getpid(), signal.SIGSEGV)),
+        Group("crash", lambda emit: (faulthandler.disable(), os.kill(os.getpid(), signal.SIGSEGV))),
         Group("fine", lambda emit: emit("0", [Call("aten::x", "1", "2", False)], "3")),
         Group("forever", lambda emit: time.sleep(60)),
         Group("wrong", lambda emit: 1 / 0),

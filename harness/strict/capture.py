@@ -23,7 +23,6 @@ from harness.spec.variables import numeric_settings
 from harness.strict import dispatch, gpu
 from harness.strict.bootstrap import is_strict_mode
 from harness.strict.environment import available_cores
-from harness.strict.kernels import installation
 from harness.strict.kernels.version import VERSION
 
 SCHEMA = "harness.environment/1"
@@ -258,6 +257,8 @@ def _loaded_part(probes: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
             selected[name] = pool.architecture
     torch: Any = sys.modules.get("torch")
     if torch is not None:
+        from harness.strict.kernels import installation  # not for the launcher, which imports this module too
+
         of_torch = {**dispatch.torch_dispatch(), **installation.selected(torch)}
         selected |= {f"torch/{name}": value for name, value in of_torch.items()}
         settings["torch/deterministic_algorithms"] = str(torch.are_deterministic_algorithms_enabled()).lower()

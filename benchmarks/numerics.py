@@ -1,7 +1,7 @@
 """The speed of strict numerics: small fits of each library in each profile, pair by pair; the probe; a start.
 
-Every arm is a process of its own with the variables of a run, kept alive, and the arms take turns within each round, so
-that what else the machine does meets all of them. One process at a time works; the others wait for input.
+Every arm is a process of its own with the variables of a run, fresh in each round, and the arms take turns within it
+so that what else the machine does meets all of them. One process at a time works; the others wait for input.
 """
 
 import functools
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
+from statistics import median
 from typing import IO
 
 import msgspec
@@ -32,7 +33,7 @@ FITS = {
     "cnn": "torch CNN",
     "transformer": "torch transformer",
 }
-_PIECE = 0.25  # seconds that one measurement takes, about
+_PIECE, _PIECES = 0.25, 7  # seconds that one measurement takes, about; measurements of a process
 _NO_CAPS = {"MKL_CBWR": "AUTO"}  # what `x86-64-v3` sets for the sake of bits, as it is without the profile
 _NOT_CAPS = ("OPENBLAS_THREAD_TIMEOUT", "GOMP_SPINCOUNT")
 _PROBE = """
@@ -82,19 +83,17 @@ def comparisons(cores: int) -> list[Comparison]:
 def numerics_figures(count: int, note: Callable[[str], None], *, quick: bool) -> list[Result]:
     """The speeds of `comparisons`, the probe's time, and what the hook adds to a start.
 
-    There are `3 * count` rounds with two sets of processes in turn, because where its memory lies makes a process
-    faster or slower by a tenth for life; `quick` has `count` with one set, and so tells less.
+    `quick` has half of the rounds, and so tells less.
     """
     python = Path(harness("host-environment").strip())
     cores = len(os.sched_getaffinity(0))
-    shares = (count,) if quick else (3 * count // 2, 3 * count - 3 * count // 2)
+    fits = count if quick else 2 * count
     figures: list[Result] = []
     for threads in Threads:
         for fit in FITS:
             wanted = [one for one in comparisons(cores) if (one.fit, one.threads) == (fit, threads)]
             arms = dict.fromkeys(name for one in wanted for name in (one.arm, one.against))
-            sets = [_fit(python, fit, threads, arms, share, note) for share in shares if wanted]
-            taken = {arm: [value for found in sets for value in found[arm]] for arm in arms}
+            taken = _fit(python, fit, threads, arms, fits, note) if wanted else {}
             figures += [
                 Figure(
                     name="numerics",
@@ -170,24 +169,32 @@ class Worker:
 def _fit(
     python: Path, fit: str, threads: Threads, arms: Mapping[str, None], count: int, note: Callable[[str], None]
 ) -> dict[str, list[float]]:
-    """Seconds of each arm, one a round, for as many steps as the first does in a moment.
+    """Seconds of each arm, one a round: the median of some pieces of as many steps as the first does in a moment.
 
-    What has one thread stays on one core, the same for every arm: cores differ by what else runs beside them.
+    Each round has processes of its own, because where its memory lies makes a process faster or slower for life, and
+    within it the arms take turns piece by piece, because the machine is faster at one moment than at the next. What has
+    one thread stays on one core, the same for every arm: cores differ by what else runs beside them.
     """
     granted = os.sched_getaffinity(0)
-    with ExitStack() as stack:
-        stack.enter_context(_on({max(granted)} if threads == Threads.ONE else granted))
-        workers = {arm: stack.enter_context(_worker(python, fit, _environment(python, arm, threads))) for arm in arms}
-        first = next(iter(workers.values()))
-        steps = max(1, round(_PIECE / min(first.seconds(1) for _ in range(3))))
-        for worker in workers.values():
-            worker.seconds(steps)
+    taken: dict[str, list[float]] = {arm: [] for arm in arms}
+    for number in range(count):
+        with ExitStack() as stack:
+            stack.enter_context(_on({max(granted)} if threads == Threads.ONE else granted))
+            workers = {
+                arm: stack.enter_context(_worker(python, fit, _environment(python, arm, threads))) for arm in arms
+            }
+            first = next(iter(workers.values()))
+            steps = max(1, round(_PIECE / min(first.seconds(1) for _ in range(3))))
+            note(f"{fit}, {threads}: round {number + 1} of {count}, {_PIECES} pieces of {steps} steps")
 
-        def once(worker: Worker) -> Callable[[], float]:
-            return lambda: worker.seconds(steps)
+            def once(worker: Worker, steps: int = steps) -> Callable[[], float]:
+                return lambda: worker.seconds(steps)
 
-        note(f"{fit}, {threads}: {count} rounds of {steps} steps")
-        return rounds(count, {arm: once(worker) for arm, worker in workers.items()}, lambda _: None)
+            rounds(1, {arm: once(worker) for arm, worker in workers.items()}, lambda _: None)
+            pieces = rounds(_PIECES, {arm: once(worker) for arm, worker in workers.items()}, lambda _: None)
+        for arm, found in pieces.items():
+            taken[arm].append(median(found) / steps)
+    return taken
 
 
 @contextmanager

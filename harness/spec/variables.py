@@ -84,6 +84,13 @@ TABLE: tuple[Variable, ...] = (
     Variable("MKL_DYNAMIC", "FALSE", "MKL may not choose fewer threads under load", mode="strict", numeric=True),
     Variable("MKL_THREADING_LAYER", "GNU", "one OpenMP runtime in a process, not two", numeric=True),
     Variable(
+        "MALLOC_MMAP_THRESHOLD_",
+        "268435456",
+        "a step's arrays (up to 256 MiB each) come from kept memory: glibc maps some anew, by luck of its layout",
+        mode="strict",
+    ),
+    Variable("MALLOC_TRIM_THRESHOLD_", "1073741824", "and up to 1 GiB of freed memory stays at hand", mode="strict"),
+    Variable(
         "ONEDNN_DEFAULT_FPMATH_MODE", "STRICT", "no silent bfloat16 in float32 products", mode="strict", numeric=True
     ),
     Variable(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.console import ConsoleProgress
-from harness.cli.options import open_store
+from harness.cli.options import ResumeBeforeOption, ResumeOption, ResumeRunOption, open_store
 from harness.runs.execute import ExecRequest, execute_program
 from harness.runs.opening import EngineName, open_engine
 from harness.runs.project import find_root
@@ -39,16 +39,9 @@ def execute(
             "--require-clean", help="Refuse to run unless the project is exactly one commit (production runs)."
         ),
     ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with the newest interrupted attempt of this very run, if there is one."),
-    ] = False,
-    resume_run: Annotated[
-        str | None, typer.Option(help="Go on with the interrupted attempt of the run of that name.")
-    ] = None,
-    resume_before: Annotated[
-        int | None, typer.Option(min=1, help="Go on from before this step: where a later checkpoint is damaged.")
-    ] = None,
+    resume: ResumeOption = False,
+    resume_run: ResumeRunOption = None,
+    resume_before: ResumeBeforeOption = None,
     audit: Annotated[
         bool,
         typer.Option(

@@ -1,7 +1,22 @@
-"""What several commands share: the store, lists on the command line."""
+"""What several commands share: the store, lists on the command line, the options of a resumed run."""
+
+from typing import Annotated
+
+import typer
 
 from harness.errors import UsageError
 from harness.store.store import Store
+
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with the newest interrupted attempt of this very run, if there is one.")
+]
+ResumeRunOption = Annotated[
+    str | None, typer.Option("--resume-run", help="Go on with the interrupted attempt of the run of that name.")
+]
+ResumeBeforeOption = Annotated[
+    int | None,
+    typer.Option("--resume-before", min=1, help="Go on from before this step: where a later checkpoint is damaged."),
+]
 
 
 def open_store() -> Store:

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from harness.cli.console import ConsoleProgress, stdout
-from harness.cli.options import open_store, split
+from harness.cli.options import ResumeBeforeOption, ResumeOption, ResumeRunOption, open_store, split
 from harness.cli.tables import run_report
 from harness.engines.host import ensure_environment
 from harness.errors import ExitCode, UsageError, worst
@@ -65,16 +65,9 @@ def run(
             "--require-clean", help="Refuse to run unless the checkout is exactly one commit (production runs)."
         ),
     ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with the newest interrupted attempt of this very run, if there is one."),
-    ] = False,
-    resume_run: Annotated[
-        str | None, typer.Option(help="Go on with the interrupted attempt of the run of that name.")
-    ] = None,
-    resume_before: Annotated[
-        int | None, typer.Option(min=1, help="Go on from before this step: where a later checkpoint is damaged.")
-    ] = None,
+    resume: ResumeOption = False,
+    resume_run: ResumeRunOption = None,
+    resume_before: ResumeBeforeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a run on stdout.")] = False,
 ) -> int:
     """Train an experiment in a digest-pinned image and compare its fingerprints with earlier runs.

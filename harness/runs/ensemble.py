@@ -19,7 +19,7 @@ from harness.record.layout import cohort_folder, ensemble_folder, predictions_fi
 from harness.record.results import locate_run, writing
 from harness.runs.configuration import Configuration, run_request
 from harness.runs.environment import make_ground, require_processor, run_environment
-from harness.runs.events import Lines, refusal
+from harness.runs.events import Printed, refusal
 from harness.runs.inputs import mount_tree
 from harness.runs.publish import Identity, RunReport
 from harness.runs.refusal import require_strict
@@ -270,19 +270,15 @@ def _run_spec(
 
 
 def _average(spec: RunSpec, engine: Engine) -> tuple[CellAverage, ...]:
-    lines, errors = Lines(), list[str]()
-
-    def on_stderr(chunk: bytes) -> None:
-        errors.extend(line.decode(errors="replace").rstrip() for line in lines.feed(chunk))
-
-    result = engine.run(spec, on_stdout=lambda _: None, on_stderr=on_stderr)
-    errors += [line.decode(errors="replace").rstrip() for line in lines.close()]
+    printed = Printed()
+    result = engine.run(spec, on_stdout=lambda _: None, on_stderr=printed.feed)
+    printed.close()
     require_strict(Path(spec.output))
     if result.exit_code != 0:
-        if (failure := refusal(errors, result.exit_code)) is not None:
+        if (failure := refusal(printed.lines, result.exit_code)) is not None:
             error = IntegrityError if failure.exit_code is ExitCode.INTEGRITY else ToolError
             raise error(failure.message, hint=failure.hint)
-        tail = "\n  ".join(errors[-8:])
+        tail = "\n  ".join(printed.lines[-8:])
         raise ToolError(f"The averaging ended with exit code {result.exit_code}; the end of what it printed:\n  {tail}")
     return read_document(Path(spec.output) / DOCUMENT, EnsembleOutput, OUTPUT_SCHEMA).cells
 

@@ -54,6 +54,26 @@ class Lines:
         return [rest] if rest else []
 
 
+class Printed:
+    """What an inside program prints on stderr, line by line as text; `lines` has all of it once it is closed."""
+
+    def __init__(self) -> None:
+        self._cut = Lines()
+        self.lines: list[str] = []
+
+    def feed(self, chunk: bytes) -> None:
+        """Take some bytes."""
+        self._take(self._cut.feed(chunk))
+
+    def close(self) -> None:
+        """Take what is left without a line end."""
+        self._take(self._cut.close())
+
+    def _take(self, lines: Sequence[bytes]) -> None:
+        texts = (line.decode(errors="replace").rstrip() for line in lines)
+        self.lines += [text for text in texts if text]
+
+
 class TrainerEvents:
     """Follows one trainer. `failure` is set once it has said why it gives up; `errors` keeps the end of its stderr."""
 

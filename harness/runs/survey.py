@@ -24,7 +24,7 @@ from harness.record.hashing import digest_of_file, signature
 from harness.record.jsonfile import pretty_json, read_document
 from harness.record.snapshot import timestamp
 from harness.runs.environment import HOST, Ground, make_ground, require_processor, run_environment
-from harness.runs.events import Lines, refusal
+from harness.runs.events import Printed, refusal
 from harness.runs.machine import Machine, plain_environment, this_machine
 from harness.runs.opening import Environment
 from harness.runs.refusal import require_strict
@@ -181,17 +181,13 @@ def _run_spec(
 
 
 def _measure(spec: RunSpec, engine: Engine, store: Store) -> Captured:
-    lines, errors = Lines(), list[str]()
-
-    def on_stderr(chunk: bytes) -> None:
-        errors.extend(line.decode(errors="replace").rstrip() for line in lines.feed(chunk))
-
+    printed = Printed()
     with store.temporary_folder() as folder:
         output = folder / "output"
         output.mkdir()
         try:
             result = engine.run(
-                msgspec.structs.replace(spec, output=str(output)), on_stdout=lambda _: None, on_stderr=on_stderr
+                msgspec.structs.replace(spec, output=str(output)), on_stdout=lambda _: None, on_stderr=printed.feed
             )
         except ToolError as error:
             if spec.gpu and _NO_GPU in error.message:
@@ -200,9 +196,9 @@ def _measure(spec: RunSpec, engine: Engine, store: Store) -> Captured:
                     hint="Install the NVIDIA Container Toolkit, and configure Docker with it.",
                 ) from error
             raise
-        errors += [line.decode(errors="replace").rstrip() for line in lines.close()]
+        printed.close()
         require_strict(output)
-        _require_success(result, [line for line in errors if line], spec)
+        _require_success(result, printed.lines, spec)
         captured = read_document(output / "environment.json", Captured, ENVIRONMENT_SCHEMA)
     if not captured.probe:
         raise ToolError("The survey ended without having probed anything")

@@ -12,7 +12,6 @@ from typing import Any
 from harness.errors import IntegrityError
 from harness.strict import dispatch
 from harness.strict.bootstrap import is_strict_mode
-from harness.strict.kernels import installation
 
 Check = tuple[str, str, str, str]
 """What a setting of a library is called, its variable, the wanted and the found value."""
@@ -68,6 +67,8 @@ def verify_torch_kernels(torch: Any) -> None:
     Raises:
         IntegrityError: the program registered others in their place.
     """
+    from harness.strict.kernels import installation  # only where torch has kernels of strict's
+
     if changed := installation.replaced_since(torch):
         raise IntegrityError(
             f"the program registered kernels of its own with torch in place of strict's: {', '.join(changed)}",

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from harness.errors import ExitCode
-from harness.runs.events import Lines, TrainerEvents
+from harness.runs.events import Lines, Printed, TrainerEvents
 from harness.runs.log import RunLog
 
 FACTS = {"run_id": "r1", "commit": "c0ffee", "image": None, "seed": 42}
@@ -83,6 +83,15 @@ def test_a_line_without_end_does_not_fill_the_memory() -> None:
     found = [piece for _ in range(40) for piece in cutter.feed(b"x" * 100_000)]
     assert sum(map(len, [*found, *cutter.close()])) == 4_000_000
     assert len(found) >= 3
+
+
+def test_what_was_printed_is_whole_lines_of_text_without_empty_ones() -> None:
+    printed = Printed()
+    for chunk in (b"one", b" line\n\n", b"\xff is no text  \n", b"the end"):
+        printed.feed(chunk)
+    assert printed.lines == ["one line", "\ufffd is no text"]
+    printed.close()
+    assert printed.lines[-1] == "the end"
 
 
 def test_stages_become_bars_and_log_lines(events: TrainerEvents, bars: Bars, tmp_path: Path) -> None:

@@ -3,13 +3,19 @@
 import base64
 import hashlib
 import os
+import struct
 import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
+from isal import isal_zlib
+
 from harness.errors import IntegrityError
 
 CHUNK = 1 << 20
+
+_COMPRESSED = 1 << 16
+_LOCAL_HEADER = 30
 
 
 class Content(Protocol):
@@ -69,7 +75,10 @@ class Slice:
 
 
 class ZipMember:
-    """A member of a wheel, checked against the hash that the wheel's RECORD gives it whenever it is read."""
+    """A member of a wheel, checked against the hash that the wheel's RECORD gives it whenever it is read.
+
+    Stored or deflated: other methods were refused before. Safe to read from several threads.
+    """
 
     def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, algorithm: str, expected: str) -> None:
         self._archive = archive
@@ -86,24 +95,88 @@ class ZipMember:
         """The bytes, inflated."""
         checksum = hashlib.new(self._algorithm)
         where = f"{self._archive.filename}: {self._info.filename}"
+        left = self.size
         try:
-            with self._archive.open(self._info) as stream:
-                left = self.size
-                while left and (chunk := stream.read(min(CHUNK, left))):
-                    checksum.update(chunk)
-                    left -= len(chunk)
-                    yield chunk
-                if left or stream.read(1):
-                    raise IntegrityError(f"{where} does not unpack to the size that the wheel says")
+            for chunk in unzipped(self._archive, self._info):
+                left -= len(chunk)
+                if left < 0:
+                    break
+                checksum.update(chunk)
+                yield chunk
         except BAD_ZIP as error:
             raise IntegrityError(f"{where} cannot be unpacked: {error}") from error
+        if left:
+            raise IntegrityError(f"{where} does not unpack to the size that the wheel says")
         actual = base64.urlsafe_b64encode(checksum.digest()).decode().rstrip("=")
         if actual != self._expected:
             raise IntegrityError(f"{where} is not what the wheel's RECORD says: its {self._algorithm} differs")
 
 
-# What zipfile and zlib raise on archives that are damaged or use what they don't know.
-BAD_ZIP = (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
+def unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The bytes of a stored or deflated member, a mebibyte at most at a time, however much a little input makes.
+
+    `zipfile` would keep threads from reading side by side, sum a CRC that RECORD's hash makes superfluous, and inflate
+    with zlib, at half the speed. The file is not read through it, but with positions of its own.
+
+    Raises:
+        zipfile.BadZipFile, isal_zlib.error: the member is damaged.
+    """
+    file = archive.fp.fileno()  # type: ignore[union-attr]
+    head = os.pread(file, _LOCAL_HEADER, info.header_offset)
+    if len(head) != _LOCAL_HEADER or head[:4] != b"PK\x03\x04":
+        raise zipfile.BadZipFile("it does not begin as a member does")
+    position = info.header_offset + _LOCAL_HEADER + sum(struct.unpack("<HH", head[-4:]))
+    end = position + info.compress_size
+    stream = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS) if info.compress_type == zipfile.ZIP_DEFLATED else None
+    while position < end:
+        piece = os.pread(file, min(_COMPRESSED if stream else CHUNK, end - position), position)
+        if not piece:
+            raise zipfile.BadZipFile("it ends too early")
+        position += len(piece)
+        if stream is None:
+            yield piece
+            continue
+        while piece and not stream.eof:
+            yield stream.decompress(piece, CHUNK)
+            piece = stream.unconsumed_tail
+    if stream is not None and not stream.eof:
+        yield stream.flush()
+        if not stream.eof:
+            raise zipfile.BadZipFile("it ends too early")
+
+
+class Bounded:
+    """An open file for a reader of archives that believes their headers: no single read may be of more than `limit`.
+
+    Otherwise a header that says it is a few gigabytes long, of zeros that cost nothing, would be read into memory.
+    """
+
+    def __init__(self, file: BinaryIO, limit: int) -> None:
+        self._file = file
+        self._limit = limit
+        self.fileno = file.fileno
+        self.seek = file.seek
+        self.seekable = file.seekable
+        self.tell = file.tell
+        self.close = file.close
+
+    def read(self, size: int = -1) -> bytes:
+        """As a file's.
+
+        Raises:
+            ValueError: that would be more than the limit.
+        """
+        data = self._file.read(self._limit + 1 if size < 0 else min(size, self._limit + 1))
+        if len(data) > self._limit:
+            raise ValueError(f"its headers take more than {self._limit} bytes")
+        return data
+
+
+# What zipfile and the inflater raise on archives that are damaged or use what they don't know.
+BAD_ZIP = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, isal_zlib.error, OSError, EOFError, ValueError, NotImplementedError,
+    RuntimeError, struct.error,
+)  # fmt: skip
 
 
 def same_content(one: Content, other: Content) -> bool:

@@ -11,25 +11,34 @@ import os
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from debian.arfile import ArError, ArFile
 from debian.deb822 import Deb822
 
-from harness.errors import IntegrityError
-from harness.images.content import CHUNK, Content, Inline, Slice
+from harness.errors import IntegrityError, ToolError
+from harness.images.content import CHUNK, Bounded, Content, Inline, Slice
 from harness.images.paths import link_target, member_path, merged
 from harness.images.tree import Directory, Entry, File, Symlink
 from harness.locking.debian import DebianPackage
-from harness.store.process import run
+from harness.store.process import output_of
 
-# Far above any package; so that a small file that unpacks without end can't fill the disk.
+# Bounds far above any package's, so that a small hostile file can't fill memory or disk.
 MAX_UNPACKED = 4 << 30
+MAX_RATIO = 100
+MAX_CONTROL = 16 << 20
+MAX_DICTIONARY = 256 << 20  # the memory that a decompressor may ask for; `xz -9` needs 65 MiB
+MAX_HEADER = 1 << 20  # a long name, or a set of extended headers
+MAX_MEMBERS = 200_000
+_FREE = 256 << 20  # may be unpacked from however little
+_MAX_PARTS = 100
 
-_DAMAGED = (tarfile.TarError, lzma.LZMAError, zlib.error, ArError, OSError, EOFError, ValueError, IndexError)
+_DAMAGED = (
+    tarfile.TarError, lzma.LZMAError, zlib.error, ArError, ToolError, OSError, EOFError, ValueError, IndexError,
+)  # fmt: skip
 
 
 def read_deb(package: DebianPackage, path: Path, temporary: Path) -> list[tuple[str, Entry]]:
@@ -40,7 +49,7 @@ def read_deb(package: DebianPackage, path: Path, temporary: Path) -> list[tuple[
     The data is unpacked once, to an unnamed file in the folder `temporary`, from which the contents are read.
 
     Raises:
-        IntegrityError: the file is damaged, is another package, or holds a member that an image must not get: one that
+        IntegrityError: the file is damaged, is another package, unpacks to far more than it is, or holds a member that an image must not get: one that
             is absolute or leads out of it, a link that does, a device, a pipe, or a path twice.
         PrerequisiteError: it is compressed with zstd and there is no `unzstd`.
     """
@@ -51,7 +60,8 @@ def read_deb(package: DebianPackage, path: Path, temporary: Path) -> list[tuple[
             if not archive.getnames() or archive.getnames()[0] != "debian-binary":
                 raise IntegrityError(f"{where} is not a Debian package")
             control = _control(archive, package, where, temporary)
-            data = _unpacked(archive, "data.tar", temporary, where)
+            limit = min(MAX_UNPACKED, max(_FREE, MAX_RATIO * path.stat().st_size))
+            data = _unpacked(archive, "data.tar", temporary, where, limit)
         entries = list(_entries(data, where))
     except _DAMAGED as error:
         raise IntegrityError(f"{where} is damaged and cannot be read: {error}") from error
@@ -60,21 +70,26 @@ def read_deb(package: DebianPackage, path: Path, temporary: Path) -> list[tuple[
 
 
 class _Forward(io.FileIO):
-    """A file that can't be walked backwards, so that an ar member with a negative size can't make a loop."""
+    """A file that can't be walked backwards, so that an ar member with a negative size can't make a loop; nor far."""
+
+    steps = 0
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        if whence == os.SEEK_CUR and offset < 0:
-            raise ArError("a member has a negative size")
+        if whence == os.SEEK_CUR:
+            self.steps += 1
+            if offset < 0:
+                raise ArError("a member has a negative size")
+            if self.steps > _MAX_PARTS:
+                raise ArError("it has more parts than a package")
         return super().seek(offset, whence)
 
 
 def _control(archive: Any, package: DebianPackage, where: str, temporary: Path) -> bytes:
-    file = _unpacked(archive, "control.tar", temporary, where)
-    with tarfile.open(fileobj=file, mode="r:") as members:
+    file = _unpacked(archive, "control.tar", temporary, where, MAX_CONTROL)
+    with tarfile.open(fileobj=cast("Any", Bounded(file, MAX_HEADER)), mode="r:") as members:
         for member in members:
             if member.name in ("control", "./control") and member.isreg():
-                content = members.extractfile(member)
-                text = content.read() if content else b""
+                text = os.pread(file.fileno(), member.size, member.offset_data)
                 break
         else:
             raise IntegrityError(f"{where} has no control file")
@@ -86,50 +101,80 @@ def _control(archive: Any, package: DebianPackage, where: str, temporary: Path) 
     return text.rstrip(b"\n") + b"\n"
 
 
-def _unpacked(archive: Any, part: str, temporary: Path, where: str) -> BinaryIO:
-    """The decompressed `part` of the package as an unnamed file."""
+def _unpacked(archive: Any, part: str, temporary: Path, where: str, limit: int) -> BinaryIO:
+    """The decompressed `part` of the package as an unnamed file of at most `limit` bytes."""
     names = [name for name in archive.getnames() if name.partition(".tar")[0] + ".tar" == part]
     if len(names) != 1:
         raise IntegrityError(f"{where} has {len(names)} members called {part}, where a Debian package has one")
     target: BinaryIO = tempfile.TemporaryFile(dir=temporary)  # noqa: SIM115 - closed with the contents read from it
-    with _decompressed(archive.getmember(names[0]), names[0].removeprefix(part), where) as source:
-        size = 0
-        while chunk := source.read(CHUNK):
+    size = 0
+    with closing(_decompressed(archive.getmember(names[0]), names[0].removeprefix(part), temporary, where)) as chunks:
+        for chunk in chunks:
             size += len(chunk)
-            if size > MAX_UNPACKED:
-                raise IntegrityError(f"{where} unpacks to more than {MAX_UNPACKED} bytes")
+            if size > limit:
+                raise IntegrityError(f"{where}: {part} unpacks to more than {limit} bytes: it looks like a bomb")
             target.write(chunk)
     target.flush()
     target.seek(0)
     return target
 
 
-@contextmanager
-def _decompressed(member: Any, extension: str, where: str) -> Iterator[Any]:
+def _decompressed(member: Any, extension: str, temporary: Path, where: str) -> Generator[bytes]:
+    """The bytes of a member in pieces of a mebibyte at most, however much a little input makes."""
     match extension:
         case ".xz" | ".lzma":
-            with lzma.open(member) as stream:
-                yield stream
+            yield from _unlzma(member)
         case ".gz":
             with gzip.open(member) as stream:
-                yield stream
+                yield from _pieces(stream)
         case ".bz2":
             with bz2.open(member) as stream:
-                yield stream
+                yield from _pieces(stream)
         case ".zst":
-            yield io.BytesIO(run(["unzstd", "--stdout"], stdin=member.read()).stdout)
+            with tempfile.TemporaryFile(dir=temporary) as file:
+                file.writelines(_pieces(member))
+                file.seek(0)
+                command = ["unzstd", "--stdout", f"--memory={MAX_DICTIONARY}"]
+                with output_of(command, stdin=cast("BinaryIO", file)) as printed:
+                    yield from _pieces(printed)
         case "":
-            yield member
+            yield from _pieces(member)
         case _:
             raise IntegrityError(f"{where} is compressed in a way that is not known: {extension}")
+
+
+def _pieces(source: Any) -> Iterator[bytes]:
+    while chunk := source.read(CHUNK):
+        yield chunk
+
+
+def _unlzma(member: Any) -> Iterator[bytes]:
+    """As `lzma.open` would, which takes no limit: a few bytes may ask for four gigabytes of memory."""
+    data = member.read(CHUNK)
+    while data:
+        stream = lzma.LZMADecompressor(memlimit=MAX_DICTIONARY)
+        while not stream.eof:
+            if stream.needs_input:
+                data = data or member.read(CHUNK)
+                if not data:
+                    raise EOFError("its compressed data ends too early")
+            yield stream.decompress(data, CHUNK)
+            data = b""
+        # Another stream may follow, after zeros.
+        data = stream.unused_data.lstrip(b"\0")
+        while not data and (more := member.read(CHUNK)):
+            data = more.lstrip(b"\0")
 
 
 def _entries(data: BinaryIO, where: str) -> Iterator[tuple[str, Entry]]:
     end = data.seek(0, os.SEEK_END)
     data.seek(0)
     seen: dict[str, Entry] = {}
-    with tarfile.open(fileobj=data, mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
+    source = cast("Any", Bounded(data, MAX_HEADER))
+    with tarfile.open(fileobj=source, mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
         for member in archive:
+            if len(seen) > MAX_MEMBERS:
+                raise IntegrityError(f"{where} has more than {MAX_MEMBERS} members")
             path = merged(member_path(member.name, where))
             if not path:
                 continue

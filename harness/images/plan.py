@@ -81,7 +81,8 @@ def _read_wheels(inputs: Inputs, files: Iterable[Path]) -> Iterator[tuple[str, s
     exclude = Excludes(inputs.spec.python.exclude)
     for wheel, path in zip(inputs.python.wheels, files, strict=True):
         large = path.stat().st_size > inputs.spec.large_wheel
-        entries = read_wheel(wheel, path, python=inputs.spec.python.version, exclude=exclude)
+        python = inputs.spec.python
+        entries = read_wheel(wheel, path, python=python.version, platform=python.platform, exclude=exclude)
         yield f"wheel:{wheel.name}" if large else SMALL_WHEELS, wheel.name, entries
 
 

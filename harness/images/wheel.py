@@ -3,6 +3,7 @@
 Format: https://packaging.python.org/specifications/binary-distribution-format/
 """
 
+import configparser
 import csv
 import io
 import posixpath
@@ -10,6 +11,7 @@ import stat
 import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -20,25 +22,42 @@ from installer.records import Hash, InvalidRecordEntry, RecordEntry
 from installer.scripts import Script
 from installer.sources import WheelContentElement, WheelFile
 from installer.utils import Scheme, fix_shebang, parse_metadata_file
-from packaging.utils import canonicalize_name
+from packaging.tags import Tag, parse_tag
+from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from harness.errors import IntegrityError
-from harness.images.content import BAD_ZIP, Content, Inline, ZipMember
+from harness.images.content import BAD_ZIP, Bounded, Content, Inline, ZipMember, unzipped
 from harness.images.paths import Excludes, member_path
 from harness.images.tree import Entry, File
 from harness.locking.python import LockedWheel
+from harness.locking.resolve import target_tags
 from harness.record.hashing import digest_of
 from harness.spec.digest import hexadecimal
 
 if TYPE_CHECKING:
     import os
+    from typing import Any
 
     from installer.scripts import ScriptSection
 
 INTERPRETER = "/usr/bin/python3"
 
+# Bounds far above any wheel's, so that a small hostile file can't fill memory or disk. Whatever else a wheel holds is
+# streamed; these are read whole: the zip's table of contents, the texts of .dist-info, and scripts that name `python`.
+MAX_TABLE = 16 << 20
+MAX_TEXT = 16 << 20
+MAX_ABOUT = 16 << 10  # the file WHEEL, a few lines whose tags multiply
+MAX_UNPACKED = 16 << 30
+MAX_RATIO = 100
+_FREE = 64 << 20  # may be unpacked from however little: a file of zeros is no bomb yet
+
+_LONGEST_TAG = 200
+_PYTHON = b"#!python"
 _STRONG = ("sha256", "sha384", "sha512")
+_BAD_WHEEL = (
+    InstallerError, InvalidRecordEntry, KeyError, AssertionError, UnicodeError, csv.Error, configparser.Error, *BAD_ZIP,
+)  # fmt: skip
 
 
 def site_packages(python: str) -> str:
@@ -46,29 +65,47 @@ def site_packages(python: str) -> str:
     return f"usr/local/lib/python{python}/dist-packages"
 
 
-def read_wheel(wheel: LockedWheel, path: Path, *, python: str, exclude: Excludes) -> list[tuple[str, Entry]]:
+def read_wheel(
+    wheel: LockedWheel, path: Path, *, python: str, platform: str, exclude: Excludes
+) -> list[tuple[str, Entry]]:
     """The entries that installing the wheel in the file `path` makes, at their places in the image.
 
-    Only the zip's table of contents and RECORD are read here; the files' bytes are checked against RECORD when they are
-    read (the wheel's own digest says that it is the wheel of the lock; RECORD says what each file is, and what a run
-    reports of its libraries rests on it). RECORD is written anew, sorted, without what is excluded. There is no
-    byte code, INSTALLER, REQUESTED or `direct_url.json`.
+    `platform` is the image's in uv's words (`x86_64-manylinux_2_36`). Only the zip's table of contents and RECORD are
+    read here; the files' bytes are checked against RECORD when they are read (the wheel's own digest says that it is
+    the wheel of the lock; RECORD says what each file is, and what a run reports of its libraries rests on it). RECORD
+    is written anew, sorted, without what is excluded. There is no byte code, INSTALLER, REQUESTED or `direct_url.json`.
 
     Raises:
-        IntegrityError: the file is damaged or not that wheel; a member is absolute, leads out of the image, is a link,
-            is there twice, or is not listed in RECORD with its size and a strong hash.
+        IntegrityError: the file is damaged or not that wheel, is for another Python or platform, or would unpack to
+            far more than it is; a member is absolute, leads out of the image, is a link, is there twice, lies over
+            another, or is not listed in RECORD with its size and a strong hash.
     """
     try:
-        archive = zipfile.ZipFile(path)
+        _check_tags(wheel.filename, parse_wheel_filename(wheel.filename)[3], python, platform)
+        archive = zipfile.ZipFile(cast("Any", Bounded(path.open("rb"), MAX_TABLE)))
         archive.filename = wheel.filename
         source = _Source(archive, wheel)
-        source.validate_record(validate_contents=False)
-        source.check_metadata()
+        source.check_size(path.stat().st_size)
+        source.check_metadata(python, platform)
         destination = _Destination(python, exclude, wheel)
         install(source, destination, additional_metadata={})
-    except (InstallerError, InvalidRecordEntry, KeyError, AssertionError, UnicodeError, csv.Error, *BAD_ZIP) as error:
+    except _BAD_WHEEL as error:
         raise IntegrityError(f"{wheel.filename} is not a wheel that can be installed: {error}") from error
     return destination.entries
+
+
+@lru_cache(1)
+def _accepted(python: str, platform: str) -> frozenset[Tag]:
+    return frozenset(target_tags(python, platform))
+
+
+def _check_tags(where: str, tags: Iterable[Tag], python: str, platform: str) -> None:
+    said = sorted(map(str, tags))
+    if said and _accepted(python, platform).isdisjoint(tags):
+        raise IntegrityError(
+            f"{where} is for {', '.join(said[:3])}, and the image has Python {python} on {platform}",
+            hint="Write the lock anew with `harness lock`: it picks the wheels that fit.",
+        )
 
 
 class _Member(io.RawIOBase):
@@ -92,6 +129,9 @@ class _Source(WheelFile):
             if info.filename in seen:
                 raise IntegrityError(f"{wheel.filename}: the member {info.filename} is there twice")
             seen.add(info.filename)
+        # installer looks for the folder above such a file without end.
+        if self.data_dir in seen:
+            raise IntegrityError(f"{wheel.filename}: the member {self.data_dir} is no folder")
 
     def _check(self, info: zipfile.ZipInfo) -> None:
         where = self._wheel.filename
@@ -103,14 +143,54 @@ class _Source(WheelFile):
             raise IntegrityError(f"{where}: the member {info.filename} is a link or special file")
         if info.flag_bits & 1:
             raise IntegrityError(f"{where}: the member {info.filename} is encrypted")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise IntegrityError(f"{where}: the member {info.filename} is compressed in a way that wheels are not")
 
-    def check_metadata(self) -> None:
-        """Refuse a wheel that would call itself something else once it is installed."""
+    def check_size(self, size: int) -> None:
+        """Refuse a wheel of `size` bytes that unpacks to far more, or whose members lie over each other."""
+        infos = sorted(self._zipfile.infolist(), key=lambda info: info.header_offset)
+        ends = [info.header_offset + info.compress_size for info in infos]
+        starts = [info.header_offset for info in infos[1:]] + [size]
+        if any(end > start for end, start in zip(ends, starts, strict=True)):
+            raise IntegrityError(f"{self._wheel.filename}: two members lie over each other")
+        unpacked = sum(info.file_size for info in infos)
+        if unpacked > min(MAX_UNPACKED, max(_FREE, MAX_RATIO * size)):
+            raise IntegrityError(
+                f"{self._wheel.filename} has {size} bytes and would unpack to {unpacked}: it looks like a bomb"
+            )
+
+    @cached_property
+    def dist_info_filenames(self) -> list[str]:
+        """The names of the files in the .dist-info folder."""
+        folder = f"{self.dist_info_dir}/"
+        names = self._zipfile.namelist()
+        return [name.removeprefix(folder) for name in names if name.startswith(folder) and not name.endswith("/")]
+
+    def read_dist_info(self, filename: str) -> str:
+        """A text of the .dist-info folder."""
+        info = self._zipfile.getinfo(f"{self.dist_info_dir}/{filename}")
+        limit = MAX_ABOUT if filename == "WHEEL" else MAX_TEXT
+        if info.file_size > limit:
+            raise IntegrityError(f"{self._wheel.filename}: {info.filename} has more than {limit} bytes")
+        data = bytearray()
+        for chunk in unzipped(self._zipfile, info):
+            data += chunk
+            if len(data) > info.file_size:
+                break
+        if len(data) != info.file_size:
+            raise IntegrityError(f"{self._wheel.filename}: {info.filename} does not unpack to the size that it says")
+        return data.decode()
+
+    def check_metadata(self, python: str, platform: str) -> None:
+        """Refuse a wheel that would call itself something else once it is installed, or is for something else."""
         metadata = parse_metadata_file(self.read_dist_info("METADATA"))
         name, version = str(metadata["Name"]), str(metadata["Version"])
         wanted = (self._wheel.name, Version(self._wheel.version))
         if (canonicalize_name(name), Version(version)) != wanted:
             raise IntegrityError(f"{self._wheel.filename} says in its METADATA that it is {name} {version}")
+        about = parse_metadata_file(self.read_dist_info("WHEEL"))
+        tags = {tag for text in about.get_all("Tag", []) for tag in parse_tag(str(text)[:_LONGEST_TAG])}
+        _check_tags(f"{self._wheel.filename} says in its WHEEL that it", tags, python, platform)
 
     def get_contents(self) -> Iterator[WheelContentElement]:
         """Every file with its RECORD row; what is there twice, or unlisted, was refused before."""
@@ -119,11 +199,13 @@ class _Source(WheelFile):
             name = info.filename
             if name.endswith("/") or "__pycache__" in name.split("/"):
                 continue
-            row = rows.get(name, (name, "", ""))
+            row = rows.get(name)
+            if name.rpartition("/")[2] in ("RECORD.jws", "RECORD.p7s"):
+                continue
+            if row is None:
+                raise IntegrityError(f"{self._wheel.filename}: {name} is not mentioned in RECORD")
             if name == f"{self.dist_info_dir}/RECORD":
                 yield row, cast("BinaryIO", io.BytesIO()), False
-                continue
-            if name.rpartition("/")[2] in ("RECORD.jws", "RECORD.p7s"):
                 continue
             mode = info.external_attr >> 16
             executable = bool(stat.S_ISREG(mode) and mode & 0o111)
@@ -172,12 +254,16 @@ class _Destination(WheelDestination):
     def write_file(
         self, scheme: Scheme, path: "str | os.PathLike[str]", stream: BinaryIO, is_executable: bool
     ) -> RecordEntry:
-        """A file of the wheel. Scripts are read, because their first line may change."""
+        """A file of the wheel. Scripts are looked into, because their first line may change."""
         member = cast("_Member", stream)
         mode = 0o755 if is_executable else 0o644
         if scheme == "scripts":
-            with fix_shebang(io.BytesIO(b"".join(member.content.chunks())), INTERPRETER) as fixed:
-                return self._add(scheme, str(path), Inline(fixed.read()), 0o755)
+            mode = 0o755
+            if next(iter(member.content.chunks()), b"").startswith(_PYTHON):
+                if member.content.size > MAX_TEXT:
+                    raise IntegrityError(f"{self._wheel.filename}: the script {path} has more than {MAX_TEXT} bytes")
+                with fix_shebang(io.BytesIO(b"".join(member.content.chunks())), INTERPRETER) as fixed:
+                    return self._add(scheme, str(path), Inline(fixed.read()), mode)
         return self._add(scheme, str(path), member.content, mode, member.record)
 
     def finalize_installation(

@@ -17,13 +17,14 @@ from harness.locking.python import LockedWheel
 from harness.spec.digest import digest_from_hex
 
 SITE = "usr/local/lib/python3.11/dist-packages"
+PLATFORM = "x86_64-manylinux_2_36"
 EVIL = LockedWheel("evil", "1.0", "evil-1.0-py3-none-any.whl", digest_from_hex("0" * 64))
 
 
 def read(data: bytes, folder: Path, exclude: tuple[str, ...] = ()) -> dict[str, Entry]:
     path = folder / hashlib.sha256(data).hexdigest()
     path.write_bytes(data)
-    return dict(read_wheel(EVIL, path, python="3.11", exclude=Excludes(exclude)))
+    return dict(read_wheel(EVIL, path, python="3.11", platform=PLATFORM, exclude=Excludes(exclude)))
 
 
 def text(entry: Entry) -> bytes:
@@ -130,7 +131,7 @@ ABOUT = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-n
     ("record", "problem"),
     [
         (RECORD, "not mentioned in RECORD"),
-        ("evil/x,,\n" + RECORD, "not included in RECORD"),
+        ("evil/x,,\n" + RECORD, "does not give evil/x its size and a strong hash"),
         ("evil/x,md5=abc,1\n" + RECORD, "strong hash"),
         ("evil/x,sha256=abc,2\n" + RECORD, "its size"),
         ("evil/x,sha256=abc\n" + RECORD, "RECORD"),

@@ -1,10 +1,12 @@
 """The image spec, `docker/NAME.yaml`: what goes into an image and how it is configured."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import msgspec
+from packaging.utils import canonicalize_name, is_normalized_name
 
 from harness.errors import UsageError
 from harness.record.hashing import signature
@@ -44,13 +46,15 @@ class Debian(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Python(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Requirements as a user writes them, the interpreter's version (`3.11`), and uv's name for the target platform.
 
-    `exclude` are globs as in `Debian`, against the path below `site-packages`.
+    `exclude` are globs as in `Debian`, against the path below `site-packages`. `without` are packages that others ask
+    for and that are left out all the same, each with its reason.
     """
 
     version: Annotated[str, msgspec.Meta(pattern=r"^3\.[0-9]+\Z")]
     platform: Annotated[str, msgspec.Meta(pattern=r"^(x86_64|aarch64)-manylinux_2_[0-9]+\Z")]
     requirements: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     exclude: tuple[str, ...] = ()
+    without: dict[str, str] = {}
 
 
 class ImageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -140,9 +144,22 @@ def _check(spec: ImageSpec, path: Path) -> None:
             refuse(f"links.{place}", f"leads out of the image: {target!r}")
     if both := sorted(set(spec.links) & set(spec.files)):
         refuse(f"files.{both[0]}", "is also a link")
-    for package, reason in spec.postinst.items():
-        if not reason.strip():
-            refuse(f"postinst.{package}", "gives no reason")
+    for key, reasons in (("postinst", spec.postinst), ("python.without", spec.python.without)):
+        for package, reason in reasons.items():
+            if not reason.strip():
+                refuse(f"{key}.{package}", "gives no reason")
+    for package, problem in _misplaced(spec.python):
+        refuse(f"python.without.{package}", problem)
+
+
+def _misplaced(python: Python) -> Iterator[tuple[str, str]]:
+    """What cannot be left out, and why not."""
+    asked = {canonicalize_name(re.split(r"[^A-Za-z0-9._-]", text.strip())[0]) for text in python.requirements}
+    for package in python.without:
+        if not is_normalized_name(package):
+            yield package, f"is not how packages are called: write {canonicalize_name(package)}"
+        elif package in asked:
+            yield package, "is asked for in python.requirements"
 
 
 def _is_plain_absolute(path: str) -> bool:
@@ -181,9 +198,21 @@ def debian_inputs(spec: ImageSpec) -> dict[str, object]:
 def python_inputs(spec: ImageSpec) -> dict[str, object]:
     """What `python.txt` is made from: where this changes, the lock is out of date."""
     python = spec.python
-    return {"version": python.version, "platform": python.platform, "requirements": sorted(python.requirements)}
+    without = {"without": sorted(python.without)} if python.without else {}
+    return {
+        "version": python.version,
+        "platform": python.platform,
+        "requirements": sorted(python.requirements),
+        **without,
+    }
 
 
 def spec_digest(spec: ImageSpec) -> Digest:
-    """The digest of a spec's content; comments and the order of keys do not count."""
-    return signature(spec)
+    """The digest of a spec's content; comments and the order of keys do not count.
+
+    What came to specs later counts only where it is used, so that locks made before stay valid.
+    """
+    content = msgspec.to_builtins(spec)
+    if not spec.python.without:
+        del content["python"]["without"]
+    return signature(content)

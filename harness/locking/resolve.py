@@ -105,13 +105,14 @@ def resolve_python(
     versions = {wheel.name: wheel.version for wheel in kept.wheels} if kept else {}
     arguments += uv_arguments(upgrades, versions)
     try:
-        packages = resolve(arguments, requirements, variables, kept=versions)
+        packages = resolve(arguments, requirements, variables, kept=versions, without=python.without)
     except ToolError as error:
         if "+cpu" not in requirements:
             raise
         # Local versions of torch are on PyTorch's own index, which uv knows by this name.
         try:
-            packages = resolve([*arguments, "--torch-backend", "cpu"], requirements, variables, kept=versions)
+            arguments += ["--torch-backend", "cpu"]
+            packages = resolve(arguments, requirements, variables, kept=versions, without=python.without)
         except ToolError as second:
             raise error from second  # what the configured indexes lack is what a person can mend
     files = _files_to_keep(kept, spec, upgrades)

@@ -4,7 +4,7 @@ import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -51,11 +51,13 @@ def resolve(
     environment: Mapping[str, str],
     *,
     kept: Mapping[str, str] | None = None,
+    without: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
     """The packages of the `pylock.toml` (PEP 751) that uv writes for some requirements.
 
     uv runs in an empty folder, so that no project's settings get in. `kept` are versions by name that it should stay
-    with, where the requirements allow it and an index still has them.
+    with, where the requirements allow it and an index still has them. `without` are names that are left out, whoever
+    asks for them.
 
     Raises:
         PrerequisiteError: uv is not there.
@@ -65,6 +67,9 @@ def resolve(
         output = Path(folder) / "pylock.toml"
         if kept:
             output.write_text(_versions(kept))
+        if excluded := "".join(f"{name}\n" for name in without):
+            (Path(folder) / "excluded.txt").write_text(excluded)
+            arguments = [*arguments, "--excludes", "excluded.txt"]
         arguments = [*arguments, "--format", "pylock.toml", "--output-file", str(output)]
         pip_compile(arguments, requirements, environment, cwd=Path(folder))
         packages: list[dict[str, Any]] = tomllib.loads(output.read_text()).get("packages", [])

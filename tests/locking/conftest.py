@@ -93,12 +93,15 @@ def make_root(root: Path) -> Path:
     return root
 
 
-def make_wheel(folder: Path, name: str, version: str = "1.0", tag: str = "py3-none-any", **members: bytes) -> Path:
-    """A wheel that can be installed, with the given files in it."""
+def make_wheel(
+    folder: Path, name: str, version: str = "1.0", tag: str = "py3-none-any", *, requires: str = "", **members: bytes
+) -> Path:
+    """A wheel that can be installed, with the given files in it; it asks for `requires`."""
     path = folder / f"{name}-{version}-{tag}.whl"
     info = f"{name}-{version.partition('-')[0]}.dist-info"
     files = {f"{name}/{member}": data for member, data in members.items()}
-    files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version.partition('-')[0]}\n".encode()
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version.partition('-')[0]}\n"
+    files[f"{info}/METADATA"] = (metadata + (f"Requires-Dist: {requires}\n" if requires else "")).encode()
     files[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n".encode()
     record = "".join(f"{file},sha256={_record_hash(data)},{len(data)}\n" for file, data in files.items())
     with zipfile.ZipFile(path, "w") as archive:

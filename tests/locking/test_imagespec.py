@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.locking.imagespec import image_names, load_image_spec, spec_digest
+from harness.locking.imagespec import image_names, load_image_spec, python_inputs, spec_digest
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,6 +27,16 @@ def test_comments_and_the_order_of_keys_do_not_count_but_content_does(root):
     assert spec_digest(load_image_spec(root, "small")) == before
     change(root, "does nothing", "does something")
     assert spec_digest(load_image_spec(root, "small")) != before
+
+
+def test_leaving_nothing_out_is_what_specs_said_before_they_could(root):
+    before = spec_digest(load_image_spec(root, "small"))
+    change(root, "requirements: [demo]", "requirements: [demo]\n  without: {}")
+    assert spec_digest(load_image_spec(root, "small")) == before
+    assert "without" not in python_inputs(load_image_spec(root, "small"))
+    change(root, "without: {}", "without: {tool: never imported}")
+    assert spec_digest(load_image_spec(root, "small")) != before
+    assert python_inputs(load_image_spec(root, "small"))["without"] == ["tool"]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +73,13 @@ def test_comments_and_the_order_of_keys_do_not_count_but_content_does(root):
         ("files: {/etc/", "files: {/etc//", "files"),
         ("postinst: {app: does nothing}", "postinst: {app: ' '}", "postinst"),
         ("postinst: {app: does nothing}", "postinst: {app: 1}", "postinst"),
+        (
+            "requirements: [demo]",
+            "requirements: [demo]\n  without: {tool: ''}",
+            r"python\.without\.tool gives no reason",
+        ),
+        ("requirements: [demo]", "requirements: [demo]\n  without: {My_Tool: unused}", "write my-tool"),
+        ("requirements: [demo]", "requirements: [demo]\n  without: {demo: unused}", r"without\.demo .* asked for"),
     ],
 )
 def test_a_spec_that_makes_no_sense_is_refused_by_file_and_key(root, old, new, key):

@@ -274,6 +274,21 @@ def test_what_is_locked_stays_although_there_is_something_newer(locked, relock, 
     assert locked_demo(locked) == before
 
 
+def test_a_package_that_others_ask_for_can_be_left_out(locked, relock, links, make_wheel):
+    python = "lockfiles/small/python.txt"
+    make_wheel(links, "demo", "1.1", requires="tool")
+    assert moved(relock("demo")) == [
+        (python, "demo", "upgraded", "1.0", "1.1"),
+        (python, "tool", "added", None, "1.0"),
+    ]
+    edit(locked / "docker" / "small.yaml", "[demo]", "[demo]\n  without: {tool: nothing in demo imports it}")
+    assert (python, "was made from other requirements than docker/small.yaml") in [
+        problem[:2] for problem in problems(locked)
+    ]
+    assert moved(relock()) == [(python, "tool", "removed", "1.0", None)]
+    assert relock().written == ()
+
+
 def test_an_upgrade_takes_the_newest_or_the_version_asked_for_and_then_that_stays(locked, relock, links, make_wheel):
     for version in ("1.1", "1.2"):
         make_wheel(links, "demo", version)

@@ -13,6 +13,7 @@ from harness.images.difference import describe_layer
 from harness.images.inputs import Inputs
 from harness.images.layer import PlannedLayer
 from harness.images.manifest import Documents, make_documents
+from harness.locking.base import BaseImage
 from harness.locking.check import input_digests
 from harness.locking.debian import read_debian_lock
 from harness.locking.imagelock import BUILDER_FORMAT, SCHEMA, ImageLock, LayerLock
@@ -24,7 +25,7 @@ from harness.spec.run import ImageReference
 from harness.spec.variables import image_variables
 from harness.store.artifact import DebianFile, Wheel
 from harness.store.progress import SILENT, Progress
-from harness.store.store import CorruptObjectError, Store
+from harness.store.store import CorruptObjectError, MissingObjectError, Store
 
 
 class Image:
@@ -40,9 +41,12 @@ class Image:
         assembly: Assembly,
         store: Store,
         fetch: Callable[[], None] = lambda: None,
+        fetch_base: Callable[[], object] = lambda: None,
     ) -> None:
         self.lock = lock
         self._fetch = fetch
+        self._fetch_base = fetch_base
+        self._base = frozenset(layer.digest for layer in base_layers(lock))
         self.manifest_bytes = documents.manifest
         self.config_bytes = documents.config
         self.reference = ImageReference(lock.name, lock.manifest, lock.config)
@@ -64,7 +68,10 @@ class Image:
             PrerequisiteError: an artifact can't be fetched from anywhere.
             IntegrityError: likewise, and somebody has another file under its name.
         """
-        if not all(self._store.has(layer.digest) for layer in self.lock.layers):
+        missing = {layer.digest for layer in self.lock.layers if not self._store.has(layer.digest)}
+        if missing & self._base:
+            self._fetch_base()
+        if missing - self._base:
             self._fetch()
 
     def blob(self, digest: Digest) -> Path:
@@ -78,7 +85,13 @@ class Image:
         for known, data in ((self.lock.manifest, self.manifest_bytes), (self.lock.config, self.config_bytes)):
             if digest == known:
                 return self._store.path(self._store.put_bytes(data))
-        return self._assembly.layer(digest)
+        if digest not in self._base:
+            return self._assembly.layer(digest)
+        try:
+            return self._store.verified_path(digest)
+        except (MissingObjectError, CorruptObjectError):
+            self._fetch_base()
+        return self._store.verified_path(digest)
 
     def failure(self) -> BaseException | None:
         """Why a layer could not be made, if one could not: the reason behind an engine's failed pull."""
@@ -88,6 +101,7 @@ class Image:
 class _Project(msgspec.Struct, frozen=True, kw_only=True):
     """What a checkout says about an image: spec, locks, and the digest of each input by name."""
 
+    root: Path
     inputs: Inputs
     digests: dict[str, Digest]
     path: Path
@@ -112,13 +126,23 @@ def open_image(name: str, *, root: Path, store: Store, progress: Progress = SILE
             f"{project.path} was made from other inputs: {', '.join(stale)} changed since",
             hint=f"Run `harness build {name} --update`, and commit the lock.",
         )
-    documents = _documents(project.inputs.spec, lock.layers)
+    documents = _documents(project.inputs.spec, lock.layers, _base(lock))
     _check_documents(project, lock, documents)
-    assembly = Assembly(
-        name, lock.layers, lambda: _plan(project.inputs, store, progress), store=store, progress=progress
-    )
+    own = lock.layers[len(base_layers(lock)) :]
+
+    def plan() -> list[PlannedLayer]:
+        return _plan(project.inputs, store, progress, _require_base(project, lock, store, progress))
+
+    assembly = Assembly(name, own, plan, store=store, progress=progress)
     try:
-        yield Image(lock, documents, assembly, store, lambda: _fetch(project.inputs, store, progress))
+        yield Image(
+            lock,
+            documents,
+            assembly,
+            store,
+            lambda: _fetch(project.inputs, store, progress),
+            lambda: _require_base(project, lock, store, progress),
+        )
     finally:
         assembly.close()
 
@@ -147,7 +171,7 @@ def build(
     if stale:
         progress.note(f"{', '.join(stale)} changed since {project.path} was made: the image is made anew to compare")
     if anew and not stale:
-        _check_documents(project, lock, _documents(project.inputs.spec, lock.layers))
+        _check_documents(project, lock, _documents(project.inputs.spec, lock.layers, _base(lock)))
     if stale or anew:
         _compare(project, lock, _make(project, store, progress), store)
         return lock
@@ -178,7 +202,7 @@ def _read(name: str, root: Path) -> _Project:
     path = folder / "image.lock"
     lock = read_lock(path, ImageLock, schema=SCHEMA) if path.exists() else None
     inputs = Inputs(spec=spec, debian=debian, python=python)
-    return _Project(inputs=inputs, digests=digests, path=path, lock=lock)
+    return _Project(root=root, inputs=inputs, digests=digests, path=path, lock=lock)
 
 
 def _required(project: _Project) -> ImageLock:
@@ -195,17 +219,57 @@ def _stale(project: _Project, lock: ImageLock) -> list[str]:
     return [*changed, *(["the builder's format"] if lock.builder != BUILDER_FORMAT else [])]
 
 
-def _documents(spec: ImageSpec, layers: Sequence[LayerLock]) -> Documents:
+def base_layers(lock: ImageLock) -> tuple[LayerLock, ...]:
+    """The layers of a lock that are its base's: the first ones."""
+    base = _base(lock)
+    return lock.layers[: len(base.layers)] if base is not None else ()
+
+
+def _base(lock: ImageLock) -> BaseImage | None:
+    return lock.base if isinstance(lock.base, BaseImage) else None
+
+
+def _require_base(project: _Project, lock: ImageLock, store: Store, progress: Progress) -> BaseImage | None:
+    """The base that a lock names, its layers in the store.
+
+    Raises:
+        IntegrityError: the spec's base is not what the lock says.
+        HarnessError: it is not there.
+    """
+    base = _base(lock)
+    if base is None or all(store.has(layer.digest) for layer in base.layers):
+        return base
+    from harness.images.base import load_base  # archives, compressors: of no use where there is no base
+
+    found = load_base(project.inputs.spec, project.root, store, progress)
+    if found != base:
+        raise IntegrityError(
+            f"The base of {lock.name} is not what {project.path} says",
+            hint=f"Restore it from version control, or run `harness build {lock.name} --update`.",
+        )
+    return found
+
+
+def _documents(spec: ImageSpec, layers: Sequence[LayerLock], base: BaseImage | None) -> Documents:
     return make_documents(
         spec.name,
         architecture=spec.debian.architecture,
         variables=image_variables(spec.variant),
         layers=layers,
         builder=BUILDER_FORMAT,
+        inherited=base.variables if base is not None else None,
     )
 
 
 def _check_documents(project: _Project, lock: ImageLock, documents: Documents) -> None:
+    base = _base(lock)
+    named = [(layer.digest, layer.size) for layer in base.layers] if base is not None else []
+    there = [(layer.digest, layer.size) for layer in base_layers(lock)]
+    if (base is None) != (project.inputs.spec.base is None) or named != there:
+        raise IntegrityError(
+            f"{project.path} contradicts itself: its first layers are not those of its base",
+            hint=f"Restore it from version control, or run `harness build {lock.name} --update`.",
+        )
     for what, expected, actual in (
         ("config", lock.config, documents.config_digest),
         ("manifest", lock.manifest, documents.manifest_digest),
@@ -217,8 +281,8 @@ def _check_documents(project: _Project, lock: ImageLock, documents: Documents) -
             )
 
 
-def _plan(inputs: Inputs, store: Store, progress: Progress) -> list[PlannedLayer]:
-    """The layers' contents, all artifacts fetched that the store lacks."""
+def _plan(inputs: Inputs, store: Store, progress: Progress, base: BaseImage | None) -> list[PlannedLayer]:
+    """The layers' contents, all artifacts fetched that the store lacks. A base's layers are in the store already."""
     from harness.images.plan import plan_layers  # a quarter of a second, which an unchanged build need not wait
 
     _fetch(inputs, store, progress)
@@ -232,7 +296,8 @@ def _plan(inputs: Inputs, store: Store, progress: Progress) -> list[PlannedLayer
         return store.verified_path(digest)
 
     with store.temporary_folder() as folder:
-        return plan_layers(inputs, artifact, folder, workers=workers())
+        below = [store.verified_path(layer.digest) for layer in base.layers] if base is not None else []
+        return plan_layers(inputs, artifact, folder, workers=workers(), base=below)
 
 
 def _fetch(inputs: Inputs, store: Store, progress: Progress) -> None:
@@ -259,15 +324,21 @@ def _make(project: _Project, store: Store, progress: Progress) -> ImageLock:
             stop.set()
 
     with store.lock(f"image-{spec.name}", waiting=lambda: note_waiting(spec.name, progress)):
-        planned = _plan(project.inputs, store, progress)
+        base = None
+        if spec.base is not None:
+            from harness.images.base import load_base
+
+            base = load_base(spec, project.root, store, progress)
+        planned = _plan(project.inputs, store, progress, base)
         try:
             make_layers(planned, store, progress, stop, done)
         finally:
             stop.set()
     if failures:
         raise failures[0]
-    layers = tuple(made[layer.name] for layer in planned)
-    documents = _documents(spec, layers)
+    below = [LayerLock(f"base-{n}", layer.digest, layer.size) for n, layer in enumerate(base.layers if base else (), 1)]
+    layers = (*below, *(made[layer.name] for layer in planned))
+    documents = _documents(spec, layers, base)
     return ImageLock(
         name=spec.name,
         builder=BUILDER_FORMAT,
@@ -275,6 +346,7 @@ def _make(project: _Project, store: Store, progress: Progress) -> ImageLock:
         manifest=documents.manifest_digest,
         config=documents.config_digest,
         layers=layers,
+        base=base if base is not None else msgspec.UNSET,
     )
 
 

@@ -45,14 +45,27 @@ class Documents(msgspec.Struct, frozen=True):
 
 
 def make_documents(
-    name: str, *, architecture: str, variables: Mapping[str, str], layers: Sequence[LayerLock], builder: int
+    name: str,
+    *,
+    architecture: str,
+    variables: Mapping[str, str],
+    layers: Sequence[LayerLock],
+    builder: int,
+    inherited: Mapping[str, str] | None = None,
 ) -> Documents:
-    """Manifest and config of the image `name` that is made of `layers`, bottom first; a pure function."""
+    """Manifest and config of the image `name` that is made of `layers`, bottom first; a pure function.
+
+    `inherited` are the variables of a base. Ours win; the folders of its `PATH` that ours lacks come after ours.
+    Nothing else of its config is taken over: neither program, user and working folder, nor volumes and ports.
+    """
+    inherited = inherited or {}
+    folders = [*PATH.split(":"), *filter(None, inherited.get("PATH", "").split(":"))]
+    environment = {**inherited, "PATH": ":".join(dict.fromkeys(folders)), **variables}
     config = {
         "architecture": architecture,
         "config": {
             "Cmd": ["python3"],
-            "Env": [f"{key}={value}" for key, value in sorted({"PATH": PATH, **variables}.items())],
+            "Env": [f"{key}={value}" for key, value in sorted(environment.items())],
             "Labels": {
                 "harness.builder": str(builder),
                 "harness.image": name,

@@ -1,10 +1,11 @@
 """From spec and locks to the layers of an image: what each holds, before a byte of it is written."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.images.basefiles import BaseFiles, lay_over
 from harness.images.content import Inline
 from harness.images.deb import read_deb
 from harness.images.inputs import Inputs
@@ -30,17 +31,17 @@ _FOLDERS = {
 
 
 def plan_layers(
-    inputs: Inputs, artifact: Callable[[Digest], Path], temporary: Path, *, workers: int
+    inputs: Inputs, artifact: Callable[[Digest], Path], temporary: Path, *, workers: int, base: Sequence[Path] = ()
 ) -> list[PlannedLayer]:
     """The layers of an image from the bottom to the top; `artifact` gives a verified file by digest.
 
     At the bottom Debian's packages; then large wheels, the smallest first, so that an engine can unpack those while the
     largest is still being made; then all small wheels, which change most often; then what the spec itself configures.
-    The packages are unpacked to unnamed files in the folder `temporary`.
+    The packages are unpacked to unnamed files in the folder `temporary`. `base` are the layers below all these.
 
     Raises:
         IntegrityError: an artifact is damaged or hostile, or two of them put different things in one place.
-        UsageError: the spec asks for more layers than engines take.
+        UsageError: the spec asks for more layers than engines take, or for a base over which they cannot lie.
     """
     tree = Tree()
     with ThreadPoolExecutor(workers, thread_name_prefix="unpack") as pool:
@@ -54,11 +55,14 @@ def plan_layers(
     for layer, origin, entries in wheels:
         for path, entry in entries:
             tree.add(path, entry, origin=origin, layer=layer)
-    _add_configuration(tree, inputs.spec)
+    below = BaseFiles(base) if base else None
+    _add_configuration(tree, inputs.spec, below)
+    if below is not None:
+        lay_over(tree, below, inputs.spec)
     layers = [PlannedLayer(name, entries, layer_size(entries)) for name, entries in tree.layers().items()]
-    if len(layers) > MAX_LAYERS:
+    if len(base) + len(layers) > MAX_LAYERS:
         raise UsageError(
-            f"The image {inputs.spec.name} would have {len(layers)} layers, and engines take {MAX_LAYERS}",
+            f"The image {inputs.spec.name} would have {len(base) + len(layers)} layers, and engines take {MAX_LAYERS}",
             hint=f"Raise large_wheel in docker/{inputs.spec.name}.yaml.",
         )
     order = {DEBIAN: 0, SMALL_WHEELS: 2, CONFIGURATION: 3}
@@ -86,7 +90,7 @@ def _read_wheels(inputs: Inputs, files: Iterable[Path]) -> Iterator[tuple[str, s
         yield f"wheel:{wheel.name}" if large else SMALL_WHEELS, wheel.name, entries
 
 
-def _add_configuration(tree: Tree, spec: ImageSpec) -> None:
+def _add_configuration(tree: Tree, spec: ImageSpec, base: BaseFiles | None) -> None:
     origin = f"docker/{spec.name}.yaml"
 
     def add(path: str, entry: Entry) -> None:
@@ -95,8 +99,10 @@ def _add_configuration(tree: Tree, spec: ImageSpec) -> None:
     for folder, mode in _FOLDERS.items():
         add(folder, Directory(mode))
     if spec.users:
-        add("etc/passwd", _lines(f"{user.name}:x:{user.uid}:{user.uid}::{user.home}:/bin/sh" for user in spec.users))
-        add("etc/group", _lines(f"{user.name}:x:{user.uid}:" for user in spec.users))
+        passwd = [f"{user.name}:x:{user.uid}:{user.uid}::{user.home}:/bin/sh" for user in spec.users]
+        add("etc/passwd", _lines([*passwd, *_others(base, "etc/passwd", spec)]))
+        group = [f"{user.name}:x:{user.uid}:" for user in spec.users]
+        add("etc/group", _lines([*group, *_others(base, "etc/group", spec)]))
     for user in spec.users:
         home = merged(_place(user.home, origin))
         if home not in tree:
@@ -106,6 +112,13 @@ def _add_configuration(tree: Tree, spec: ImageSpec) -> None:
         add(path, Symlink(link_target(path, target, origin)))
     for place, text in spec.files.items():
         add(_place(place, origin), File(0o644, Inline(text.encode())))
+
+
+def _others(base: BaseFiles | None, path: str, spec: ImageSpec) -> list[str]:
+    """The lines of a base's accounts that the spec does not have; they come last, so that a uid is ours first."""
+    known = {user.name for user in spec.users}
+    lines = base.text(path).splitlines() if base is not None else []
+    return [line for line in lines if line and line.partition(":")[0] not in known]
 
 
 def _place(path: str, origin: str) -> str:

@@ -3,7 +3,7 @@
 Nothing is unpacked to disk, so nothing needs root and no file system decides about case, modes or owners.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -84,6 +84,12 @@ class Tree:
                 f"{there.origin} and {origin} both have /{path}: {_what(there.entry)} and {_what(entry)} that differ",
                 hint="Exclude the path in the image spec, or leave one of the two out.",
             )
+
+    def take_modes(self, modes: Mapping[str, int]) -> None:
+        """Give folders that no package ships itself the modes that they have below, in a base."""
+        for path, node in self._nodes.items():
+            if node.implied and path in modes:
+                self._nodes[path] = msgspec.structs.replace(node, entry=Directory(modes[path]))
 
     def layers(self) -> dict[str, list[tuple[str, Entry]]]:
         """The entries of each layer, sorted by path, with the folders above them.

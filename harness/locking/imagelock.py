@@ -2,6 +2,7 @@
 
 import msgspec
 
+from harness.locking.base import BaseImage
 from harness.spec.digest import Digest
 
 SCHEMA = "harness.image-lock/1"
@@ -24,6 +25,7 @@ class ImageLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """What `harness build` must arrive at. `inputs` holds every input's digest by name (spec, locks, variables).
 
     Its names have one order, whatever order they come in, so that an equal lock has equal bytes wherever it was kept.
+    `base` is what the spec's base was found to be; its layers are the first of `layers`. Without one it is not written.
     """
 
     schema: str = SCHEMA
@@ -33,6 +35,7 @@ class ImageLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     manifest: Digest
     config: Digest
     layers: tuple[LayerLock, ...]
+    base: BaseImage | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         ordered = {name: self.inputs[name] for name in sorted(self.inputs, key=_place)}

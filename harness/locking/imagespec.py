@@ -9,6 +9,7 @@ import msgspec
 from packaging.utils import canonicalize_name, is_normalized_name
 
 from harness.errors import UsageError
+from harness.locking.base import parse_base
 from harness.record.hashing import signature
 from harness.spec.digest import Digest
 from harness.spec.documents import load_document
@@ -62,6 +63,7 @@ class ImageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     `links` are symbolic links (absolute path to target), `files` small text files (absolute path to content),
     `postinst` waives, by package, maintainer scripts whose work is declared here or not needed, each with its reason.
+    `base` is an image whose layers go under these, by digest (`harness.locking.base`).
     """
 
     name: Name
@@ -73,6 +75,7 @@ class ImageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     files: dict[str, str] = {}
     postinst: dict[str, str] = {}
     large_wheel: Annotated[int, msgspec.Meta(ge=1)] = 20_000_000
+    base: str | None = None
 
 
 def check_image_name(name: str) -> str:
@@ -150,6 +153,11 @@ def _check(spec: ImageSpec, path: Path) -> None:
                 refuse(f"{key}.{package}", "gives no reason")
     for package, problem in _misplaced(spec.python):
         refuse(f"python.without.{package}", problem)
+    if spec.base is not None:
+        try:
+            parse_base(spec.base)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def _misplaced(python: Python) -> Iterator[tuple[str, str]]:
@@ -215,4 +223,6 @@ def spec_digest(spec: ImageSpec) -> Digest:
     content = msgspec.to_builtins(spec)
     if not spec.python.without:
         del content["python"]["without"]
+    if spec.base is None:
+        del content["base"]
     return signature(content)

@@ -1,0 +1,413 @@
+"""A base image: somebody else's layers under ours, read from a layout, an archive or a registry.
+
+Every document and layer is held against the digest that names it, from the spec's own down. Layers are kept in the
+store unpacked, by diff ID, as ours are; so they are served, exported and counted as ours are.
+Formats: https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md and `config.md`, and for archives of
+`docker save` https://github.com/moby/docker-image-spec/blob/v1.3.1/v1.2.md#combined-image-json--filesystem-changeset-format
+"""
+
+import gzip
+import re
+import sys
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from hashlib import sha256
+from io import BufferedReader, RawIOBase
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import msgspec
+
+from harness.errors import IntegrityError, PrerequisiteError, UsageError
+from harness.locking.base import BaseImage, BaseLayer, BaseReference, Transport, parse_base
+from harness.locking.imagespec import ImageSpec
+from harness.record.hashing import digest_of
+from harness.spec.digest import Digest, digest_from_hex, hexadecimal
+from harness.store.progress import Progress
+from harness.store.store import Store
+
+if sys.version_info >= (3, 14):
+    from compression import zstd as _zstd
+else:
+    from backports import zstd as _zstd
+
+_CHUNK = 1 << 20
+_DOCUMENT_LIMIT = 4 << 20
+_LAYER_LIMIT = 64 << 30
+"""How large a layer may be unpacked, in bytes: no image has larger ones, and a bomb has."""
+_DEPTH = 3
+_GZIP = b"\x1f\x8b"
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+# What would reach into every interpreter and program of a run, whose settings are the harness's to declare.
+_REACHING = re.compile(r"PYTHON|LD_(?!LIBRARY_PATH\Z)|GLIBC_|MALLOC_|HARNESS_|REPRO_|(BASH_)?ENV\Z")
+
+
+class _Descriptor(msgspec.Struct, frozen=True):
+    digest: Digest
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    media_type: str = msgspec.field(name="mediaType", default="")
+    platform: dict[str, Any] = {}
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    """A manifest, or an index: then `manifests` has something."""
+
+    config: _Descriptor | None = None
+    layers: tuple[_Descriptor, ...] = ()
+    manifests: tuple[_Descriptor, ...] = ()
+
+
+class _RootFileSystem(msgspec.Struct, frozen=True):
+    diff_ids: tuple[Digest, ...] = ()
+
+
+class _Runtime(msgspec.Struct, frozen=True):
+    variables: tuple[str, ...] | None = msgspec.field(name="Env", default=None)
+
+
+class _Config(msgspec.Struct, frozen=True):
+    architecture: str
+    os: str
+    rootfs: _RootFileSystem
+    config: _Runtime | None = None
+
+
+class _SavedImage(msgspec.Struct, frozen=True):
+    """An image in the `manifest.json` of an archive of `docker save`."""
+
+    config: str = msgspec.field(name="Config")
+    layers: tuple[str, ...] = msgspec.field(name="Layers")
+
+
+class _Source(Protocol):
+    """Where a base's blobs are. What it gives is not trusted: whoever reads it checks."""
+
+    def manifest(self, digest: Digest) -> bytes | None:
+        """The manifest or index of that digest; None where it holds none."""
+
+    def chunks(self, digest: Digest, size: int) -> Iterator[bytes]:
+        """The bytes of a blob.
+
+        Raises:
+            UsageError: it is not there.
+        """
+
+
+class _Layout:
+    """An OCI layout in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        if not (folder / "oci-layout").is_file():
+            raise UsageError(
+                f"The base {folder} is no OCI layout: it is not a folder with a file oci-layout",
+                hint="`skopeo copy docker://IMAGE oci:FOLDER` makes one; a relative path begins at the project.",
+            )
+
+    def manifest(self, digest: Digest) -> bytes | None:
+        path = self._path(digest)
+        return b"".join(_file_chunks(path, _DOCUMENT_LIMIT)) if path.is_file() else None
+
+    def chunks(self, digest: Digest, size: int) -> Iterator[bytes]:
+        path = self._path(digest)
+        if not path.is_file():
+            raise UsageError(f"The base {self._folder} does not hold {digest}", hint="Is the layout whole?")
+        return _file_chunks(path, size)
+
+    def _path(self, digest: Digest) -> Path:
+        return self._folder / "blobs" / "sha256" / hexadecimal(digest)
+
+
+class _Archive:
+    """An OCI layout, or what `docker save` writes, as one tar archive."""
+
+    def __init__(self, path: Path, archive: tarfile.TarFile) -> None:
+        self._path = path
+        self._archive = archive
+        self.names = {member.name.removeprefix("./"): member for member in archive}
+
+    def manifest(self, digest: Digest) -> bytes | None:
+        name = _blob_name(digest)
+        return self.read(name) if name in self.names else None
+
+    def chunks(self, digest: Digest, size: int) -> Iterator[bytes]:
+        return self.member_chunks(_blob_name(digest), size)
+
+    def read(self, name: str) -> bytes:
+        """A document of the archive."""
+        return b"".join(self.member_chunks(name, _DOCUMENT_LIMIT))
+
+    def member_chunks(self, name: str, limit: int) -> Iterator[bytes]:
+        """The bytes of a member, at most `limit` and one more chunk."""
+        stream = None
+        with suppress(KeyError):  # a link to what is not there
+            stream = self._archive.extractfile(self.names[name])
+        if stream is None:
+            raise UsageError(f"The base {self._path} does not hold {name}", hint="Is the archive whole?")
+        left = limit
+        while left >= 0 and (chunk := stream.read(_CHUNK)):
+            left -= len(chunk)
+            yield chunk
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """A base's documents, and how to read each of its layers, bottom first."""
+
+    manifest: Digest | None
+    config_bytes: bytes
+    config: _Config
+    layers: tuple[tuple[Digest, Callable[[], Iterator[bytes]]], ...]
+
+
+def load_base(spec: ImageSpec, root: Path, store: Store, progress: Progress) -> BaseImage | None:
+    """What the base of `spec` is, its layers unpacked in the store; None where the spec names none.
+
+    Raises:
+        UsageError: the base is not there, is for another machine, or uses what cannot be taken over.
+        IntegrityError: a document or layer is not what its digest says.
+        HarnessError: the registry does not give it.
+    """
+    if spec.base is None:
+        return None
+    reference = parse_base(spec.base)
+    with _open(reference, root) as source:
+        found = _saved(source, reference) if isinstance(source, _Archive) else None
+        found = found or _resolved(source, reference, spec.debian.architecture)
+        _check_machine(found.config, spec)
+        if len(found.config.rootfs.diff_ids) != len(found.layers):
+            raise IntegrityError(f"The config of the base {spec.base} names other layers than its manifest")
+        layers = []
+        with progress.task("layers of the base", total=len(found.layers)) as task:
+            for diff, (blob, chunks) in zip(found.config.rootfs.diff_ids, found.layers, strict=True):
+                layers.append(BaseLayer(diff, _keep_layer(diff, blob, chunks, store), blob))
+                task.advance(1)
+    store.put_bytes(found.config_bytes)
+    variables, left_out = _variables(found.config)
+    if left_out:
+        progress.note(f"Variables of the base that are not taken over: {', '.join(left_out)}")
+    return BaseImage(
+        manifest=found.manifest,
+        config=digest_of(found.config_bytes),
+        architecture=found.config.architecture,
+        variables=variables,
+        layers=tuple(layers),
+    )
+
+
+@contextmanager
+def _open(reference: BaseReference, root: Path) -> Iterator[_Source]:
+    if reference.transport is Transport.REGISTRY:
+        raise PrerequisiteError(
+            f"The base {reference.place} is in a registry, and is not read from there",
+            hint=f"Copy it: skopeo copy docker://{reference.place}@{reference.digest} oci:FOLDER; name oci-layout:FOLDER.",
+        )
+    path = root / reference.place
+    if reference.transport is Transport.LAYOUT:
+        yield _Layout(path)
+        return
+    try:
+        archive: AbstractContextManager[tarfile.TarFile] = tarfile.open(path, "r:")  # noqa: SIM115 - closed below
+    except (OSError, tarfile.TarError) as error:
+        raise UsageError(
+            f"The base {path} cannot be read as a tar archive: {getattr(error, 'strerror', None) or error}",
+            hint="`docker save` and `skopeo copy … oci-archive:FILE` write one; a compressed one is unpacked first.",
+        ) from error
+    with archive as opened:
+        try:
+            yield _Archive(path, opened)
+        except (tarfile.TarError, EOFError) as error:
+            raise IntegrityError(f"The base {path} is a damaged archive: {error}") from error
+
+
+def _resolved(source: _Source, reference: BaseReference, architecture: str) -> _Found:
+    """The base by the digest of its manifest, or of an index that leads to one."""
+    digest = reference.digest
+    for _ in range(_DEPTH):
+        data = source.manifest(digest)
+        if data is None:
+            raise UsageError(f"The base {reference.place} holds no image {digest}", hint=_HOW_NAMED)
+        _check(data, digest, reference)
+        manifest = _decode(data, _Manifest, f"manifest {digest}")
+        if not manifest.manifests:
+            break
+        digest = _choose(manifest.manifests, architecture, reference)
+    if manifest.config is None:
+        raise UsageError(
+            f"The base {reference.place} has no image behind {digest}, but something else", hint=_HOW_NAMED
+        )
+    config_bytes = b"".join(_limited(source.chunks(manifest.config.digest, manifest.config.size), _DOCUMENT_LIMIT))
+    _check(config_bytes, manifest.config.digest, reference)
+    layers = tuple((layer.digest, _reader(source, layer, reference)) for layer in manifest.layers)
+    return _Found(digest, config_bytes, _decode(config_bytes, _Config, "config"), layers)
+
+
+def _saved(archive: _Archive, reference: BaseReference) -> _Found | None:
+    """The base by the digest of its config, as `docker save` writes it; None if the digest is none of these."""
+    if _blob_name(reference.digest) in archive.names and "index.json" in archive.names:
+        data = archive.read(_blob_name(reference.digest))
+        if b'"rootfs"' not in data:
+            return None  # a manifest's digest
+    if "manifest.json" not in archive.names:
+        return None
+    for image in _decode(archive.read("manifest.json"), tuple[_SavedImage, ...], "manifest.json"):
+        data = archive.read(image.config)
+        if digest_of(data) == reference.digest:
+            config = _decode(data, _Config, "config")
+            # Such an archive names layers by place alone: the config's diff IDs are what they are held against.
+            layers = tuple(
+                (diff, lambda name=name: archive.member_chunks(name, _LAYER_LIMIT))
+                for diff, name in zip(config.rootfs.diff_ids, image.layers, strict=False)
+            )
+            if len(layers) != len(image.layers):
+                raise IntegrityError(f"The config of the base {reference.place} names other layers than its archive")
+            return _Found(None, data, config, layers)
+    return None
+
+
+def _choose(manifests: Sequence[_Descriptor], architecture: str, reference: BaseReference) -> Digest:
+    """The one manifest of an index that is for Linux on `architecture`."""
+    fitting = [
+        one.digest
+        for one in manifests
+        if not one.platform or (one.platform.get("os"), one.platform.get("architecture")) == ("linux", architecture)
+    ]
+    if len(fitting) != 1:
+        there = ", ".join(sorted(f"{one.platform.get('os')}/{one.platform.get('architecture')}" for one in manifests))
+        what = f"{len(fitting)} images" if fitting else "no image"
+        raise UsageError(
+            f"The base {reference.place} has {what} for linux/{architecture} (it has {there or 'none'})",
+            hint="Name the digest of the very image, not of the index.",
+        )
+    return fitting[0]
+
+
+def _reader(source: _Source, layer: _Descriptor, reference: BaseReference) -> Callable[[], Iterator[bytes]]:
+    if "foreign" in layer.media_type or "nondistributable" in layer.media_type:
+        raise UsageError(f"A layer of the base {reference.place} may not be passed on ({layer.media_type})")
+
+    def chunks() -> Iterator[bytes]:
+        hashed, size = sha256(), 0
+        for chunk in _limited(source.chunks(layer.digest, layer.size), layer.size):
+            hashed.update(chunk)
+            size += len(chunk)
+            yield chunk
+        if digest_from_hex(hashed.hexdigest()) != layer.digest or size != layer.size:
+            raise IntegrityError(f"The base {reference.place} has other bytes as its blob {layer.digest}")
+
+    return chunks
+
+
+def _keep_layer(diff: Digest, blob: Digest, chunks: Callable[[], Iterator[bytes]], store: Store) -> int:
+    """Put a layer in the store, unpacked; how many bytes it has. Nothing is read that the store has."""
+    if not store.has(diff):
+        # Not durable, as our own layers are not: they are checked whenever they leave the store.
+        with store.writer(durable=False) as writer:
+            for chunk in _unpacked(chunks(), blob):
+                writer.write(chunk)
+                if writer.size > _LAYER_LIMIT:
+                    raise IntegrityError(f"The layer {blob} of the base unpacks to more than {_LAYER_LIMIT} bytes")
+            if writer.digest != diff:
+                raise IntegrityError(
+                    f"The layer {blob} of the base unpacks to {writer.digest}, and its config says {diff}"
+                )
+    return store.path(diff).stat().st_size
+
+
+def _unpacked(chunks: Iterator[bytes], blob: Digest) -> Iterator[bytes]:
+    """The tar archive that a blob is, as it is or compressed by gzip or zstd: its first bytes tell."""
+    first = next(chunks, b"")
+    packed = BufferedReader(_Chunks(first, chunks), _CHUNK)
+    stream: Any = packed
+    if first.startswith(_GZIP):
+        stream = gzip.GzipFile(fileobj=packed)
+    elif first.startswith(_ZSTANDARD):
+        stream = _zstd.ZstdFile(packed)
+    try:
+        while piece := stream.read(_CHUNK):
+            yield piece
+    except (zlib.error, OSError, EOFError, _zstd.ZstdError) as error:
+        raise IntegrityError(f"The layer {blob} of the base cannot be unpacked: {error}") from error
+
+
+class _Chunks(RawIOBase):
+    """Pieces of a file, as a file."""
+
+    def __init__(self, first: bytes, rest: Iterator[bytes]) -> None:
+        self._left = memoryview(first)
+        self._rest = rest
+
+    def readable(self) -> bool:
+        """That it is for reading."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer` with the next bytes, as far as one piece has them."""
+        while not self._left:
+            chunk = next(self._rest, None)
+            if chunk is None:
+                return 0
+            self._left = memoryview(chunk)
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+
+def _check_machine(config: _Config, spec: ImageSpec) -> None:
+    wanted = spec.debian.architecture
+    if (config.os, config.architecture) != ("linux", wanted):
+        raise UsageError(
+            f"The base {spec.base} is for {config.os}/{config.architecture}, and {spec.name} for linux/{wanted}",
+            hint="Name a base of that architecture, or correct debian.architecture.",
+        )
+
+
+def _variables(config: _Config) -> tuple[dict[str, str], list[str]]:
+    """The variables that are taken over, sorted, and the names of those that are not."""
+    pairs = dict(line.partition("=")[::2] for line in (config.config and config.config.variables) or ())
+    taken = {
+        name: value
+        for name, value in sorted(pairs.items())
+        if _VARIABLE.match(name) and not _REACHING.match(name) and value.isprintable()
+    }
+    return taken, sorted(set(pairs) - set(taken))
+
+
+def _decode(data: bytes, kind: Any, what: str) -> Any:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise IntegrityError(f"The {what} of the base cannot be read: {error}") from error
+
+
+def _check(data: bytes, digest: Digest, reference: BaseReference) -> None:
+    if len(data) > _DOCUMENT_LIMIT or digest_of(data) != digest:
+        raise IntegrityError(f"The base {reference.place} has other bytes as {digest}")
+
+
+def _file_chunks(path: Path, limit: int) -> Iterator[bytes]:
+    left = limit
+    with path.open("rb") as file:
+        while left >= 0 and (chunk := file.read(_CHUNK)):
+            left -= len(chunk)
+            yield chunk
+
+
+def _limited(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
+    """The chunks up to the first that goes past `limit` bytes; that there was more shows in the digest."""
+    left = limit
+    for chunk in chunks:
+        yield chunk
+        left -= len(chunk)
+        if left < 0:
+            return
+
+
+def _blob_name(digest: Digest) -> str:
+    return f"blobs/sha256/{hexadecimal(digest)}"
+
+
+_HOW_NAMED = "The digest is that of a manifest or index (`skopeo inspect`); for `docker save`, the image's id."

@@ -8,7 +8,23 @@ from typing import Annotated, Any, NoReturn
 import typer
 import typer.core
 
-from harness.cli import baseline, build, clean, compare, dataset, drift, execute, image, lock, matrix, release, run
+from harness.cli import (
+    baseline,
+    build,
+    clean,
+    compare,
+    dataset,
+    drift,
+    execute,
+    image,
+    keep,
+    lock,
+    matrix,
+    release,
+    run,
+    runs,
+    store,
+)
 from harness.cli.console import stderr
 from harness.engines.signals import terminable
 from harness.errors import ExitCode, HarnessError
@@ -59,6 +75,9 @@ app.command("release-check")(release.release_check)
 app.command("host-environment")(run.host_environment)
 app.command("dataset")(dataset.dataset)
 app.command("clean")(clean.clean)
+app.command("keep")(keep.keep_)
+app.add_typer(runs.app, name="runs")
+app.add_typer(store.app, name="store")
 
 _debug = False
 

@@ -42,12 +42,12 @@ def ensure_environment(root: Path, store: Store, progress: Progress) -> Path:
     place = hexadecimal(digest_of(f"{base}\n{version}".encode()))[:8]
     name = f"{hexadecimal(digest_of_file(path))}-{version}-{place}"
     interpreter = store.home / "environments" / name / "bin" / "python3"
-    if interpreter.exists():
+    if store.use(interpreter.parents[1]) and interpreter.exists():
         return interpreter
     _check(lock, path)
     waiting = "Another process is making the host environment: waiting for it"
     with store.lock(f"environment-{name[:32]}", waiting=lambda: progress.note(waiting)):
-        if not interpreter.exists():
+        if not (store.use(interpreter.parents[1]) and interpreter.exists()):
             wheels = [Wheel(wheel.name, wheel.version, wheel.filename, wheel.digest) for wheel in lock.wheels]
             fetch(store, wheels, progress=progress)
             with progress.task("Making the host environment, once"):

@@ -4,6 +4,8 @@ Bytecode is not part of an image: what a compiler writes depends on the interpre
 image's digest must not. Without it every run would compile its libraries anew, ten seconds for the CPU image.
 """
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -37,8 +39,7 @@ def bytecode_mount(
     progress: Progress,
 ) -> Mount | None:
     """The image's bytecode as an input of a run; null where it could not be made, which costs time and nothing else."""
-    # What is compiled depends on the image and on the program that compiles.
-    key = hexadecimal(signature([image.manifest, digest_of_file(_WARM)]))
+    key = bytecode_key(image.manifest, digest_of_file(_WARM))
     known = store.home / NAME / key
     with store.lock(f"{NAME}-{key}"):
         try:
@@ -53,6 +54,19 @@ def bytecode_mount(
         known.parent.mkdir(exist_ok=True)
         write_atomically(known, digest.encode())
     return mount_tree(store, NAME, digest)
+
+
+def bytecode_key(manifest: Digest, program: Digest) -> str:
+    """Under what an image's bytecode is kept: it depends on the image and on the program that compiles."""
+    return hexadecimal(signature([manifest, program]))
+
+
+def kept_bytecode(store: Store, manifests: Iterable[Digest]) -> Iterator[Digest]:
+    """The trees of bytecode that are kept of those images, where there are any."""
+    program = digest_of_file(_WARM)
+    for manifest in manifests:
+        with suppress(OSError, UnicodeDecodeError, HarnessError):
+            yield parse_digest((store.home / NAME / bytecode_key(manifest, program)).read_text().strip())
 
 
 def _spec(image: ImageReference, variant: str, code: Mount, resources: Resources) -> RunSpec:

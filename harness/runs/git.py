@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import HarnessError, UsageError
-from harness.record.layout import ENSEMBLES, HISTORY, runs_folder
+from harness.record.layout import ENSEMBLES, HISTORY, KEPT, runs_folder
 from harness.runs.repository import Repository, open_repository
 
 _SHOWN = 10
@@ -84,7 +84,9 @@ def shown(name: str) -> str:
 
 def kept_by_harness(results: Path | None) -> tuple[Path, ...]:
     """What of a results folder the harness wrote: the rest of the folder may be anybody's."""
-    return () if results is None else (runs_folder(results), results / HISTORY, results / ENSEMBLES, results / RELEASES)
+    if results is None:
+        return ()
+    return (runs_folder(results), *(results / name for name in (HISTORY, ENSEMBLES, KEPT, RELEASES)))
 
 
 def project_files(folder: Path) -> frozenset[str] | None:

@@ -1,8 +1,10 @@
 """The store: a folder of this user's cache in which every object is found by the digest of its content.
 
-Objects are written under a temporary name, synced and renamed, so that a crash at any point leaves an object whole or
-not there. They are checked when they are written and whenever their bytes leave the store; what fails is set aside in
-`quarantine/`. Several processes may use one store: two that write the same object write the same bytes.
+Every process that has a store open holds a lease in it, and what it uses is marked with the time, so that nothing goes
+away under it (`store.gc`). Objects are written under a temporary name, synced and renamed, so that a crash at any point
+leaves an object whole or not there. They are checked when they are written and whenever their bytes leave the store;
+what fails is set aside in `quarantine/`. Several processes may use one store: two that write the same object write the
+same bytes.
 """
 
 import errno
@@ -12,6 +14,7 @@ import re
 import secrets
 import shutil
 import stat
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +27,10 @@ from harness.spec.digest import Digest, hexadecimal
 from harness.store.temporary import claim_file, claim_folder, remove_leftovers, remove_tree
 from harness.store.writer import ObjectWriter
 
+LEASES = "leases"
+"""The folder in which every process that has the store open holds a locked file, as old as that."""
+USE = "use"
+"""The lock under which something is marked as used (shared), or taken out of the store (alone)."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOCK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}\Z")
 _CHUNK = 1 << 20
@@ -51,15 +58,19 @@ class Store:
         self.home = home
         self.temporary = home / "temporary"
         try:
-            for folder in ("objects", "trees", "temporary", "partial", "quarantine", "locks"):
+            for folder in ("objects", "trees", "temporary", "partial", "quarantine", "locks", LEASES):
                 (home / folder).mkdir(parents=True, exist_ok=True)
-            descriptor, probe = claim_file(self.temporary)
-            probe.unlink()
-            os.close(descriptor)
+            descriptor, lease = claim_file(home / LEASES)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise UsageError(f"The store's folder {home} cannot be used: {reason}", hint=_MOVE) from error
+        self._lease = weakref.finalize(self, _end_lease, descriptor, lease, os.getpid())
         remove_leftovers(self.temporary)
+        remove_leftovers(home / LEASES)
+
+    def close(self) -> None:
+        """End the lease, which else ends with the process: what was used may go. The store stays usable."""
+        self._lease()
 
     @classmethod
     def default(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -85,8 +96,24 @@ class Store:
         return self.home / "objects" / name[:2] / name
 
     def has(self, digest: Digest) -> bool:
-        """Whether the store holds an object, by name alone."""
-        return self.path(digest).is_file()
+        """Whether the store holds an object, by name alone; it is then in use by this process."""
+        path = self.path(digest)
+        return self.use(path) and path.is_file()
+
+    def use(self, path: Path) -> bool:
+        """Mark something in the store as used now, so that it stays while this process lives; whether it is there.
+
+        The mark is its time of modification, which is in no digest.
+        """
+        with self.explaining(), (self.home / "locks" / USE).open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            try:
+                os.utime(path, follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            except PermissionError:  # another user's, in a store that is shared
+                return path.exists()
+        return True
 
     @contextmanager
     def writer(self, expected: Digest | None = None, *, durable: bool = True) -> Iterator[ObjectWriter]:
@@ -149,6 +176,7 @@ class Store:
             if actual != expected:
                 raise IntegrityError(f"{path} is {actual}, not {expected}")
             os.fchmod(file.fileno(), 0o444)
+            os.utime(file.fileno())
             os.fsync(file.fileno())
             self._place(path, expected, durable=True)
 
@@ -171,6 +199,7 @@ class Store:
             CorruptObjectError: it is altered or truncated; it has been set aside.
         """
         path = self.path(digest)
+        self.use(path)
         try:
             file = path.open("rb")
         except FileNotFoundError as error:
@@ -258,6 +287,13 @@ class Store:
         temporary.rename(path)
         if durable:
             sync_folder(path.parent)
+
+
+def _end_lease(descriptor: int, path: Path, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child that ends has its parent's lease
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    os.close(descriptor)
 
 
 _MOVE = "Set HARNESS_HOME to the absolute path of a folder that you may write, with a few gigabytes free."

@@ -105,7 +105,8 @@ def checkout_tree(store: Store, digest: Digest) -> Path:
         CorruptObjectError: it is altered; it has been set aside.
     """
     path = store.home / "trees" / hexadecimal(digest)
-    if not path.is_dir():
+    # The listing bears the mark, because a run sees the folder's own time.
+    if not (store.use(store.path(digest)) or store.use(path)) or not path.is_dir():
         raise MissingObjectError(f"The store {store.home} does not hold the folder {digest}")
     try:
         found = list_tree(path)

@@ -107,7 +107,8 @@ def test_without_avx2_the_portable_profile_is_refused_before_anything_is_made(
     assert "This processor cannot run the profile x86-64-v3: it has no avx2" in said
     assert "use the profile native" in " ".join(said.split())
     assert not list(Path().rglob("RESULTS/runs/*"))
-    assert [path.name for path in (folder / "store").glob("*/*")] == []
+    made = [path for path in (folder / "store").glob("*/*") if path.parent.name not in ("leases", "roots")]
+    assert made == []  # who uses the store is noted
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -356,4 +356,5 @@ def test_a_full_disk_is_named_and_the_part_is_thrown_away(tmp_path, server):
             get(store, server, deb())
         assert leftovers(store) == []
     finally:
+        store.close()
         subprocess.run(["umount", disk], check=True)

@@ -110,6 +110,7 @@ def test_a_really_full_disk_is_named_and_leaves_nothing(tmp_path):
         assert list(store.temporary.iterdir()) == []
         store.put_bytes(b"small")
     finally:
+        store.close()
         subprocess.run(["umount", disk], check=True)
 
 

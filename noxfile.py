@@ -144,6 +144,14 @@ def cross_cpu(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz_archives(session: nox.Session) -> None:
+    """Try hostile wheels and packages on the two readers, for ten minutes (--minutes 60, --seed 7)."""
+    _install(session, *DEVELOPMENT)
+    _run(session, "python", "bin/link-checkout.py")
+    _run(session, "python", "tests/images/fuzz_archives.py", "--minutes", "10", *session.posargs)
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Check all that a release must pass, and write the page that its manager signs."""
     if not any(argument.partition("=")[0] == "--release" for argument in session.posargs):

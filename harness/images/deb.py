@@ -49,8 +49,9 @@ def read_deb(package: DebianPackage, path: Path, temporary: Path) -> list[tuple[
     The data is unpacked once, to an unnamed file in the folder `temporary`, from which the contents are read.
 
     Raises:
-        IntegrityError: the file is damaged, is another package, unpacks to far more than it is, or holds a member that an image must not get: one that
-            is absolute or leads out of it, a link that does, a device, a pipe, or a path twice.
+        IntegrityError: the file is damaged, is another package, unpacks to far more than it is, or holds a member that
+            an image must not get: one that is absolute or leads out of it, a link that does, a device, a pipe, or a
+            path twice.
         PrerequisiteError: it is compressed with zstd and there is no `unzstd`.
     """
     where = f"{package.name} {package.version}"
@@ -93,7 +94,7 @@ def _control(archive: Any, package: DebianPackage, where: str, temporary: Path) 
                 break
         else:
             raise IntegrityError(f"{where} has no control file")
-    fields = Deb822(text)
+    fields = Deb822(text.decode())  # of bytes it would guess the encoding
     found = (fields.get("Package"), fields.get("Version"), fields.get("Architecture"))
     if found != (package.name, package.version, package.architecture):
         said = " ".join(str(value) for value in found)

@@ -10,6 +10,10 @@ from harness.errors import IntegrityError
 # usr. https://wiki.debian.org/UsrMerge
 MERGED = ("bin", "lib", "lib32", "lib64", "libo32", "libx32", "sbin")
 
+# What Linux takes. Folders above a path are made, so that a name without limit could fill memory.
+_MAX_PATH = 4095
+_MAX_PART = 255
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HINT = "Do not use this file: it was not made by a package builder that can be trusted."
 
@@ -19,7 +23,7 @@ def member_path(name: str, where: str) -> str:
 
     Raises:
         IntegrityError: the name is absolute, leads out of the image, is not plain or not UTF-8, holds a control
-            character, or would delete a file of another layer (`.wh.`).
+            character, is longer than Linux takes, or would delete a file of another layer (`.wh.`).
     """
     parts = name.removeprefix("./").removesuffix("/").split("/")
     if name in (".", "./"):
@@ -30,15 +34,17 @@ def member_path(name: str, where: str) -> str:
         problem = "leads out of the image"
     elif "" in parts or "." in parts:
         problem = "is not a plain path"
-    elif not _is_unicode(name):
+    elif not name.isascii() and not _is_unicode(name):
         problem = "is not UTF-8"
     elif _CONTROL.search(name):
         problem = "holds a control character"
-    elif any(part.startswith(".wh.") for part in parts):
+    elif len(name) > _MAX_PART // 4 and _is_too_long(name, parts):
+        problem = "is longer than a system takes"
+    elif ".wh." in name and any(part.startswith(".wh.") for part in parts):
         problem = "would delete files of other layers (.wh.)"
     else:
         return "/".join(parts)
-    raise IntegrityError(f"{where}: the member {name!a} {problem}", hint=_HINT)
+    raise IntegrityError(f"{where}: the member {name[:_MAX_PART]!a} {problem}", hint=_HINT)
 
 
 def merged(path: str) -> str:
@@ -57,9 +63,9 @@ def link_target(path: str, target: str, where: str) -> str:
     for part in target.split("/"):
         depth += {"": 0, ".": 0, "..": -1}.get(part, 1)
         escapes = escapes or depth < 0
-    if escapes or not target or _CONTROL.search(target) or not _is_unicode(target):
+    if escapes or not target or len(target) > _MAX_PATH or _CONTROL.search(target) or not _is_unicode(target):
         problem = "leads out of the image" if escapes else "has no plain target"
-        raise IntegrityError(f"{where}: the link {path} -> {target!a} {problem}", hint=_HINT)
+        raise IntegrityError(f"{where}: the link {path} -> {target[:_MAX_PART]!a} {problem}", hint=_HINT)
     return target
 
 
@@ -80,6 +86,10 @@ class Excludes:
 
     def __contains__(self, path: str) -> bool:
         return self._pattern is not None and self._pattern.match(path) is not None
+
+
+def _is_too_long(name: str, parts: Iterable[str]) -> bool:
+    return len(name.encode()) > _MAX_PATH or any(len(part.encode()) > _MAX_PART for part in parts)
 
 
 def _is_unicode(text: str) -> bool:

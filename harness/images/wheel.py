@@ -129,9 +129,13 @@ class _Source(WheelFile):
             if info.filename in seen:
                 raise IntegrityError(f"{wheel.filename}: the member {info.filename} is there twice")
             seen.add(info.filename)
-        # installer looks for the folder above such a file without end.
-        if self.data_dir in seen:
-            raise IntegrityError(f"{wheel.filename}: the member {self.data_dir} is no folder")
+        self._check_places()
+
+    def _check_places(self) -> None:
+        """Refuse files right in the .data folder, or in its place: installer would seek their scheme without end."""
+        for name in self._zipfile.namelist():
+            if f"{name}/".startswith(f"{self.data_dir}/") and name.count("/") < 2 and not name.endswith("/"):
+                raise IntegrityError(f"{self._wheel.filename}: the member {name} is a file where wheels have a folder")
 
     def _check(self, info: zipfile.ZipInfo) -> None:
         where = self._wheel.filename
@@ -249,7 +253,7 @@ class _Destination(WheelDestination):
     def write_script(self, name: str, module: str, attr: str, section: "ScriptSection") -> RecordEntry:
         """The launcher of an entry point."""
         filename, data = Script(name, module, attr, section).generate(INTERPRETER, "posix")
-        return self._add(Scheme("scripts"), filename, Inline(data), 0o755)
+        return self._add(Scheme("scripts"), member_path(filename, self._wheel.filename), Inline(data), 0o755)
 
     def write_file(
         self, scheme: Scheme, path: "str | os.PathLike[str]", stream: BinaryIO, is_executable: bool
@@ -283,7 +287,7 @@ class _Destination(WheelDestination):
     def _add(
         self, scheme: Scheme, path: str, content: Content, mode: int, record: RecordEntry | None = None
     ) -> RecordEntry:
-        place = posixpath.join(self._folders[scheme], member_path(path, self._wheel.filename))
+        place = f"{self._folders[scheme]}/{path}"
         if self._below(place) not in self._exclude:
             self.entries.append((place, File(mode, content)))
         if record is not None:

@@ -1,10 +1,12 @@
 """Small Debian packages and wheels, hostile ones too, made on the fly; and a checkout whose image is made of such."""
 
 import base64
+import bz2
 import gzip
 import hashlib
 import io
 import lzma
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -17,7 +19,13 @@ from harness.locking.python import LockedWheel, PythonLock, encode_python_lock
 from harness.spec.digest import digest_from_hex
 from harness.store.store import Store
 
-COMPRESSORS: dict[str, Any] = {"": lambda data: data, ".gz": gzip.compress, ".xz": lzma.compress}
+COMPRESSORS: dict[str, Any] = {
+    "": lambda data: data,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda data: subprocess.run(["zstd", "-c"], input=data, capture_output=True, check=True).stdout,
+}
 
 
 def member(name: str, data: bytes = b"", **fields: Any) -> tuple[tarfile.TarInfo, bytes]:
@@ -79,7 +87,7 @@ def deb(
     return ar(
         [
             ("debian-binary", b"2.0\n"),
-            (f"control.tar{compression}", compress(tar([member("./control", text.encode())]))),
+            (f"control.tar{compression}", compress(tar([member("./control", text.encode(errors="surrogateescape"))]))),
             (f"data.tar{compression}", compress(unpacked)),
         ]
     )
@@ -98,6 +106,7 @@ def wheel(
     record: str | None = None,
     recorded: Mapping[str, bytes] = {},
     order: int = 1,
+    tag: str = "py3-none-any",
 ) -> bytes:
     """A wheel that holds `files`; `order=-1` writes the members backwards.
 
@@ -107,7 +116,10 @@ def wheel(
     items = list(files.items()) if isinstance(files, Mapping) else list(files)
     items += [
         (f"{dist_info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()),
-        (f"{dist_info}/WHEEL", b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
+        (
+            f"{dist_info}/WHEEL",
+            f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
+        ),
     ]
     names = [key if isinstance(key, str) else key.filename for key, _ in items]
     rows = [record_row(name, recorded.get(name, data)) for name, (_, data) in zip(names, items, strict=True)]

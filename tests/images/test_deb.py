@@ -1,5 +1,8 @@
 import io
+import lzma
+import shutil
 import tarfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -23,7 +26,7 @@ def text(entry: Entry) -> bytes:
     return b"".join(entry.content.chunks())
 
 
-@pytest.mark.parametrize("compression", ["", ".gz", ".xz"])
+@pytest.mark.parametrize("compression", ["", ".gz", ".bz2", ".xz"])
 def test_a_package_is_read_however_it_is_compressed(compression: str, package: DebianPackage, tmp_path: Path) -> None:
     data = deb("evil", [folder("./usr/"), member("./usr/a", b"A" * 3_000_000)], compression=compression)
     entries = read(data, package, tmp_path)
@@ -71,6 +74,9 @@ HOSTILE = {
     "whiteout of a folder": ([member("./.wh..wh..opq")], r"\.wh\."),
     "name that is not UTF-8": ([member("./usr/\udcff")], "not UTF-8"),
     "control character": ([member("./usr/a\nb")], "control character"),
+    "name longer than a system takes": ([member("./" + "x" * 256)], "longer than a system takes"),
+    "path longer than a system takes": ([member("./" + "d/" * 2048 + "x")], "longer than a system takes"),
+    "link longer than a system takes": ([symlink("./x", "d/" * 2048 + "x")], "no plain target"),
 }
 
 
@@ -114,12 +120,14 @@ def test_a_damaged_package_is_refused(data: bytes, package: DebianPackage, tmp_p
         read(data, package, tmp_path)
 
 
+@pytest.mark.parametrize("compression", ["", ".gz", ".bz2", ".xz"])
 def test_a_package_that_unpacks_without_end_is_refused(
-    package: DebianPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compression: str, package: DebianPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.images.deb.MAX_UNPACKED", 1_000_000)
-    with pytest.raises(IntegrityError, match="unpacks to more than"):
-        read(deb("evil", [member("./zeros", bytes(2_000_000))]), package, tmp_path)
+    with pytest.raises(IntegrityError, match=r"data\.tar unpacks to more than 1000000 bytes"):
+        read(deb("evil", [member("./zeros", bytes(2_000_000))], compression=compression), package, tmp_path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "package.deb"]
 
 
 def test_an_unknown_compression_is_refused(package: DebianPackage, tmp_path: Path) -> None:
@@ -146,3 +154,81 @@ def test_a_sparse_member_is_refused(package: DebianPackage, tmp_path: Path) -> N
         archive.addfile(info)
     with pytest.raises(IntegrityError, match="device, pipe or other special"):
         read(deb("evil", [], data=stream.getvalue()), package, tmp_path)
+
+
+def test_a_package_that_unpacks_to_far_more_than_it_is_is_refused(
+    package: DebianPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.images.deb._FREE", 1_000_000)
+    members = [member("./zeros", bytes(2_000_000))]
+    with pytest.raises(IntegrityError, match="looks like a bomb"):
+        read(deb("evil", members), package, tmp_path)
+    assert len(text(read(deb("evil", members, compression=""), package, tmp_path)["zeros"])) == 2_000_000
+
+
+def test_a_control_archive_that_unpacks_without_end_is_refused(
+    package: DebianPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.images.deb.MAX_CONTROL", 100_000)
+    with pytest.raises(IntegrityError, match=r"control\.tar unpacks to more than 100000 bytes"):
+        read(deb("evil", [], control="Package: evil\n" + "A" * 200_000), package, tmp_path)
+
+
+def test_a_control_file_that_is_not_utf8_is_refused_and_not_guessed_at(package: DebianPackage, tmp_path: Path) -> None:
+    data = deb("evil", [], control="Package: evil\nVersion: 1.0\nArchitecture: amd64\nDescription: \udcff\n")
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        read(data, package, tmp_path)
+
+
+def test_a_header_of_a_megabyte_is_refused_before_it_is_read(package: DebianPackage, tmp_path: Path) -> None:
+    info, _ = member("././@LongLink", b"", type=tarfile.GNUTYPE_LONGNAME)
+    info.size = 2 << 20
+    data = info.tobuf(tarfile.GNU_FORMAT) + bytes(info.size) + tar([member("./a")])
+    with pytest.raises(IntegrityError, match="headers take more than 1048576 bytes"):
+        read(deb("evil", [], data=data), package, tmp_path)
+
+
+def test_more_members_than_any_package_has_are_refused(
+    package: DebianPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.images.deb.MAX_MEMBERS", 50)
+    with pytest.raises(IntegrityError, match="more than 50 members"):
+        read(deb("evil", [member(f"./{number}") for number in range(60)]), package, tmp_path)
+
+
+def test_more_parts_than_any_package_has_are_refused(package: DebianPackage, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="more parts than a package"):
+        read(ar([("debian-binary", b"2.0\n"), *[("x", b"")] * 200]), package, tmp_path)
+
+
+def test_a_compressor_that_asks_for_gigabytes_of_memory_is_refused(package: DebianPackage, tmp_path: Path) -> None:
+    # The dictionary's size is one byte of the block's header; it is raised there, and the header's sum with it.
+    packed = bytearray(lzma.compress(tar([member("./a")]), preset=0))
+    header = packed[12 : 12 + (packed[12] + 1) * 4]
+    header[header.index(0x21) + 2] = 38
+    header[-4:] = zlib.crc32(header[:-4]).to_bytes(4, "little")
+    packed[12 : 12 + len(header)] = header
+    data = ar([("debian-binary", b"2.0\n"), ("control.tar.xz", bytes(packed)), ("data.tar.xz", bytes(packed))])
+    with pytest.raises(IntegrityError, match=r"(?i)memory usage limit"):
+        read(data, package, tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("unzstd") is None, reason="there is no unzstd")
+def test_a_package_compressed_with_zstd_is_streamed(
+    package: DebianPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = deb("evil", [member("./a", b"A" * 3_000_000)], compression=".zst")
+    assert text(read(data, package, tmp_path)["a"]) == b"A" * 3_000_000
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        read(data[:-8], package, tmp_path)
+    monkeypatch.setattr("harness.images.deb.MAX_UNPACKED", 1_000_000)
+    with pytest.raises(IntegrityError, match=r"data\.tar unpacks to more than 1000000 bytes"):
+        read(data, package, tmp_path)
+
+
+def test_streams_one_after_another_are_all_unpacked(package: DebianPackage, tmp_path: Path) -> None:
+    whole = tar([member("./a", b"A" * 3000)])
+    packed = lzma.compress(whole[:700]) + bytes(8) + lzma.compress(whole[700:])
+    control = lzma.compress(tar([member("./control", b"Package: evil\nVersion: 1.0\nArchitecture: amd64\n")]))
+    data = ar([("debian-binary", b"2.0\n"), ("control.tar.xz", control), ("data.tar.xz", packed)])
+    assert text(read(data, package, tmp_path)["a"]) == b"A" * 3000

@@ -109,6 +109,13 @@ HOSTILE: dict[str, tuple[list[tuple[str | zipfile.ZipInfo, bytes]], str]] = {
         [("evil-1.0.dist-info/entry_points.txt", b"[console_scripts]\n../../../sbin/init = evil:main\n")],
         "leads out of the image",
     ),
+    "a file in place of the data folder": ([("evil-1.0.data", b"")], "is a file where wheels have a folder"),
+    "a file in place of a scheme's folder": ([("evil-1.0.data/scripts", b"")], "is a file where wheels have a folder"),
+    "entry points that are no text of that kind": (
+        [("evil-1.0.dist-info/entry_points.txt", b"[console_scripts\n")],
+        "not a wheel that can be installed",
+    ),
+    "name longer than a system takes": ([("evil/" + "x" * 256, b"")], "longer than a system takes"),
     "unknown data folder": ([("evil-1.0.data/kernel/x", b"")], "not contained in a valid .data"),
 }
 
@@ -192,3 +199,81 @@ def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
         data[data.index(mark) + offset] |= 1
     with pytest.raises(IntegrityError, match="is encrypted"):
         read(bytes(data), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "tag", ["cp312-cp312-manylinux_2_28_x86_64", "cp311-cp311-manylinux_2_28_aarch64", "cp311-cp311-win_amd64",
+            "cp311-cp311-manylinux_2_40_x86_64", "py2-none-any"],
+)  # fmt: skip
+def test_a_wheel_for_another_python_or_platform_is_refused(tag: str, tmp_path: Path) -> None:
+    path = tmp_path / "wheel"
+    path.write_bytes(wheel("evil", {}))
+    locked = LockedWheel("evil", "1.0", f"evil-1.0-{tag}.whl", digest_from_hex("0" * 64))
+    with pytest.raises(IntegrityError, match=rf"is for {tag}.*Python 3\.11 on x86_64-manylinux_2_36") as caught:
+        read_wheel(locked, path, python="3.11", platform=PLATFORM, exclude=Excludes(()))
+    assert "harness lock" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(("tag", "fits"), [("cp311-abi3-linux_x86_64", True), ("cp312-cp312-linux_x86_64", False)])
+def test_a_wheel_that_was_renamed_is_known_by_what_it_says_itself(tag: str, fits: bool, tmp_path: Path) -> None:
+    data = wheel("evil", {}, tag=tag)
+    if fits:
+        assert read(data, tmp_path)
+    else:
+        with pytest.raises(
+            IntegrityError, match=rf"evil-1\.0-py3-none-any\.whl says in its WHEEL that it is for {tag}"
+        ):
+            read(data, tmp_path)
+
+
+def test_a_wheel_that_unpacks_to_far_more_than_it_is_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.images.wheel._FREE", 1_000_000)
+    data = wheel("evil", {"evil/zeros": bytes(2_000_000)})
+    with pytest.raises(IntegrityError, match=r"would unpack to 2000.*looks like a bomb"):
+        read(data, tmp_path)
+    monkeypatch.setattr("harness.images.wheel.MAX_RATIO", 2_000_000)
+    assert read(data, tmp_path)
+
+
+def test_members_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
+    data = bytearray(wheel("evil", {"evil/a": b"A" * 100, "evil/b": b"A" * 100}))
+    table = [place for place in range(len(data)) if data[place : place + 4] == b"PK\x01\x02"]
+    data[table[1] + 42 : table[1] + 46] = data[table[0] + 42 : table[0] + 46]
+    with pytest.raises(IntegrityError, match="lie over each other"):
+        read(bytes(data), tmp_path)
+
+
+def test_a_table_of_contents_of_many_megabytes_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.images.wheel.MAX_TABLE", 1 << 17)
+    with pytest.raises(IntegrityError, match="headers take more than 131072 bytes"):
+        read(wheel("evil", {f"evil/{number:0100}": b"" for number in range(1000)}), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["METADATA", "RECORD", "WHEEL", "entry_points.txt"])
+def test_a_text_of_many_megabytes_is_refused_before_it_is_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = wheel("evil", {"evil-1.0.dist-info/entry_points.txt": b"[console_scripts]\n"})
+    place = data.rindex(f"evil-1.0.dist-info/{name}".encode()) - 46
+    lying = bytearray(data)
+    lying[place + 24 : place + 28] = (60 << 20).to_bytes(4, "little")
+    with pytest.raises(IntegrityError, match=rf"{name} has more than"):
+        read(bytes(lying), tmp_path)
+
+
+def test_a_compression_that_wheels_do_not_use_is_refused(tmp_path: Path) -> None:
+    data = bytearray(wheel("evil", {"evil/x": b"x"}))
+    place = data.index(b"PK\x01\x02")
+    data[place + 10 : place + 12] = zipfile.ZIP_BZIP2.to_bytes(2, "little")
+    with pytest.raises(IntegrityError, match="compressed in a way that wheels are not"):
+        read(bytes(data), tmp_path)
+
+
+def test_a_program_among_the_scripts_is_taken_as_it_is(tmp_path: Path) -> None:
+    entries = read(wheel("evil", {"evil-1.0.data/scripts/tool": b"\x7fELF" + bytes(100)}), tmp_path)
+    tool = entries["usr/local/bin/tool"]
+    assert (text(tool), isinstance(tool, File) and tool.mode) == (b"\x7fELF" + bytes(100), 0o755)

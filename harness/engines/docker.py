@@ -21,6 +21,7 @@ from harness.engines.container import (
     container_options,
 )
 from harness.engines.delivery import deliver_image, find_image
+from harness.engines.gpu import gpu_errors
 from harness.engines.interface import Output
 from harness.engines.memory import ContainerMemory
 from harness.engines.owner import is_gone, owner_label
@@ -99,7 +100,7 @@ class DockerEngine:
         with daemon_errors(f"to watch run {spec.run_id}"):
             follower = Follower(self._client, identity)
         began = time.monotonic()
-        with daemon_errors(f"to start run {spec.run_id}"):
+        with gpu_errors(wanted=spec.gpu), daemon_errors(f"to start run {spec.run_id}"):
             container.start()
         follower.started()
         memory = ContainerMemory(self._process_of(container))
@@ -141,7 +142,8 @@ class DockerEngine:
         )
         container = None
         try:
-            with undisturbed(), daemon_errors(f"to create the container of run {spec.run_id}"):
+            doing = f"to create the container of run {spec.run_id}"
+            with undisturbed(), gpu_errors(wanted=spec.gpu), daemon_errors(doing):
                 container = self._client.containers.create(image, **options)
             yield container
         finally:

@@ -35,5 +35,6 @@ class Engine(Protocol):
 
         Raises:
             UsageError: the RunSpec asks for something that makes no sense here.
+            PrerequisiteError: it asks for a GPU, and the engine cannot hand one over.
             ToolError: the engine refused the run or failed during it. A program that fails is not one: see `exit_code`.
         """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.engines.gpu import require_gpu
 from harness.engines.host_environment import IMAGE as HOST_IMAGE
 from harness.engines.interface import Engine
 from harness.errors import PrerequisiteError, UsageError
@@ -59,7 +60,8 @@ def make_ground(
 
     Raises:
         IntegrityError: the image is not the committed one.
-        PrerequisiteError: an artifact cannot be fetched, or the engine is not there.
+        PrerequisiteError: an artifact cannot be fetched, the engine is not there, or the image is for CUDA and this
+            machine has no GPU or too old a driver.
     """
     resources = Resources(
         cpus=tuple(sorted(os.sched_getaffinity(0))), memory=memory or _physical_memory(), time_limit=time_limit
@@ -77,6 +79,8 @@ def make_ground(
         return Ground(
             image=None, locks={}, variant=spec.variant, libraries=libraries, resources=resources, mounts=(code,)
         )
+    if spec.variant == "cuda":
+        require_gpu(spec.name, wheels)
     with open_image(image, root=root, store=store, progress=progress) as made:
         engine.prepare(made)
         reference, locks = made.reference, dict(made.lock.inputs)

@@ -5,21 +5,18 @@ Everything is read from the kernel's own files. Where it has none (no Linux), no
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from harness.engines.gpu import WINDOWS_GPU, find_driver
 from harness.locking.python import read_python_lock
 from harness.record.hashing import digest_of_file
 from harness.spec.digest import Digest, digest_from_hex
-from harness.store.process import run
 
 # What the kernel says of a processor and changes by itself, or names the processor instead of describing it.
 _PASSING = frozenset({"processor", "cpu MHz", "bogomips", "BogoMIPS", "apicid", "initial apicid", "core id"})
-_NVIDIA = Path("driver/nvidia")
-_WINDOWS_GPU = Path("/dev/dxg")
 _LINKER = (Path("/etc/ld.so.cache"), Path("/etc/ld.so.conf"), Path("/etc/ld.so.preload"))
 _SYSTEM_LIBRARIES = ("libc.so.6", "libm.so.6", "libgomp.so.1", "libstdc++.so.6", "libgcc_s.so.1", "libpthread.so.0")
 _LIBRARY_FOLDERS = ("/lib/{machine}-linux-gnu", "/usr/lib/{machine}-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib")
@@ -59,21 +56,10 @@ def this_machine(*, proc: Path = Path("/proc"), system: Path = Path("/sys")) -> 
     )
 
 
-def gpu_driver(proc: Path = Path("/proc"), *, windows: Path = _WINDOWS_GPU) -> str | None:
+def gpu_driver(proc: Path = Path("/proc"), *, windows: Path = WINDOWS_GPU) -> str | None:
     """What the NVIDIA driver says of itself and of each GPU; null where there is no GPU, or no driver for it."""
-    driver = proc / _NVIDIA / "version"
-    found = driver.exists() or windows.exists()
-    try:
-        gpus = [path.read_text() for path in sorted((proc / _NVIDIA / "gpus").glob("*/information"))]
-        if gpus:
-            return "\n".join([driver.read_text(), *gpus]).strip()
-    except OSError:
-        pass  # some containers show one and not the other
-    program = shutil.which("nvidia-smi")
-    if program is None or not found:
-        return None
-    answer = run([program, "--query-gpu=name,driver_version", "--format=csv,noheader"], check=False)
-    return answer.stdout.decode(errors="replace").strip() or None if answer.returncode == 0 else None
+    driver = find_driver(proc, windows=windows)
+    return driver.said if driver is not None and driver.gpus else None
 
 
 def plain_environment(interpreter: Path, lock: Path) -> dict[str, Digest]:

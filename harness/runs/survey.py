@@ -39,7 +39,6 @@ FOLDER = "surveys"
 _PROGRAM = ("python3", "-m", "harness.strict.survey")
 _SECONDS = 300.0
 _MOST_KEPT = 64
-_NO_GPU = "device driver"  # what Docker says where it cannot hand a GPU to a container
 
 
 class Survey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -185,17 +184,9 @@ def _measure(spec: RunSpec, engine: Engine, store: Store) -> Captured:
     with store.temporary_folder() as folder:
         output = folder / "output"
         output.mkdir()
-        try:
-            result = engine.run(
-                msgspec.structs.replace(spec, output=str(output)), on_stdout=lambda _: None, on_stderr=printed.feed
-            )
-        except ToolError as error:
-            if spec.gpu and _NO_GPU in error.message:
-                raise PrerequisiteError(
-                    f"Docker cannot hand this machine's GPU to a container: {error.message}",
-                    hint="Install the NVIDIA Container Toolkit, and configure Docker with it.",
-                ) from error
-            raise
+        result = engine.run(
+            msgspec.structs.replace(spec, output=str(output)), on_stdout=lambda _: None, on_stderr=printed.feed
+        )
         printed.close()
         require_strict(output)
         _require_success(result, printed.lines, spec)

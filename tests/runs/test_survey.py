@@ -335,21 +335,6 @@ def gpu_spec(home: Path) -> tuple[RunSpec, Store]:
     return msgspec.structs.replace(SPEC, gpu=True), Store(home)
 
 
-def test_a_docker_that_cannot_hand_over_the_gpu_lacks_something_and_did_not_fail(home: Path) -> None:
-    class WithoutToolkit(Inside):
-        said = 'The Docker daemon refused to start run: could not select device driver "" with capabilities: [[gpu]]'
-
-        def run(self, spec: RunSpec, **_: Any) -> RunResult:
-            raise ToolError(self.said)
-
-    spec, store = gpu_spec(home)
-    with pytest.raises(PrerequisiteError, match="device driver"):
-        surveying._measure(spec, WithoutToolkit(), store)
-    WithoutToolkit.said = "The Docker daemon stopped answering"
-    with pytest.raises(ToolError, match="stopped answering"):
-        surveying._measure(spec, WithoutToolkit(), store)
-
-
 def test_a_container_that_finds_no_gpu_lacks_one(home: Path) -> None:
     spec, store = gpu_spec(home)
     with pytest.raises(PrerequisiteError, match="does not find it"):

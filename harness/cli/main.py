@@ -3,28 +3,13 @@
 import os
 import sys
 import traceback
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 import typer.core
+import typer.main
 
-from harness.cli import (
-    baseline,
-    build,
-    clean,
-    compare,
-    dataset,
-    drift,
-    execute,
-    image,
-    keep,
-    lock,
-    matrix,
-    release,
-    run,
-    runs,
-    store,
-)
 from harness.cli.console import stderr
 from harness.engines.signals import terminable
 from harness.errors import ExitCode, HarnessError
@@ -46,8 +31,77 @@ class Ending:
             raise SystemExit(ExitCode.USAGE) from None
 
 
+# What each command is, in the order of `harness --help`: a function, or an app with commands of its own. A module is
+# loaded when its command is called: all of them would cost every call a sixth of a second.
+_COMMANDS = {
+    "run": "run.run",
+    "exec": "execute.execute",
+    "compare": "compare.compare",
+    "init": "init.init",
+    "build": "build.build",
+    "lock": "lock.lock",
+    "image": "image.app",
+    "baseline": "baseline.app",
+    "drift": "drift.drift",
+    "matrix": "matrix.matrix",
+    "release-check": "release.release_check",
+    "host-environment": "run.host_environment",
+    "dataset": "dataset.dataset",
+    "clean": "clean.clean",
+    "keep": "keep.keep_",
+    "runs": "runs.app",
+    "store": "store.app",
+}
+_SETTINGS: dict[str, dict[str, object]] = {"exec": {"allow_interspersed_args": False}}
+
+
+def _load(name: str) -> typer.core.TyperCommand | typer.core.TyperGroup:
+    module, _, attribute = _COMMANDS[name].partition(".")
+    command = getattr(import_module(f"harness.cli.{module}"), attribute)
+    group = typer.Typer(add_completion=False)
+    group.callback()(lambda: None)
+    if isinstance(command, typer.Typer):
+        group.add_typer(command, name=name)
+    else:
+        group.command(name, context_settings=_SETTINGS.get(name))(command)
+    loaded: Any = typer.main.get_command(group)
+    return loaded.commands[name]  # type: ignore[no-any-return]
+
+
+class _Loading(dict[str, Any]):
+    """The commands by name, each loaded when it is first looked at."""
+
+    def __init__(self) -> None:
+        super().__init__(dict.fromkeys(_COMMANDS))
+
+    def __getitem__(self, name: str) -> Any:
+        if super().__getitem__(name) is None:
+            self[name] = _load(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As a dictionary's."""
+        return self[name] if name in self else default  # noqa: SIM401 - that would be this function
+
+    def items(self) -> Any:
+        """As a dictionary's; loads all."""
+        return [(name, self[name]) for name in self]
+
+    def values(self) -> Any:
+        """As a dictionary's; loads all."""
+        return [self[name] for name in self]
+
+
 class _Commands(Ending, typer.core.TyperGroup):
     """The commands."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Loading()
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base class's signature
+        """Their names."""
+        return list(self.commands)
 
 
 app = typer.Typer(
@@ -62,22 +116,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("run")(run.run)
-app.command("exec", context_settings={"allow_interspersed_args": False})(execute.execute)
-app.command("compare")(compare.compare)
-app.command("build")(build.build)
-app.command("lock")(lock.lock)
-app.add_typer(image.app, name="image")
-app.add_typer(baseline.app, name="baseline")
-app.command("drift")(drift.drift)
-app.command("matrix")(matrix.matrix)
-app.command("release-check")(release.release_check)
-app.command("host-environment")(run.host_environment)
-app.command("dataset")(dataset.dataset)
-app.command("clean")(clean.clean)
-app.command("keep")(keep.keep_)
-app.add_typer(runs.app, name="runs")
-app.add_typer(store.app, name="store")
 
 _debug = False
 

@@ -19,7 +19,6 @@ from harness.locking.imagespec import (
 )
 from harness.locking.lockfile import read_lock
 from harness.locking.python import read_python_lock
-from harness.locking.requirements import inputs_of, read_requirements, requirement_sets
 from harness.record.hashing import digest_of_file, signature
 from harness.spec.digest import Digest
 from harness.spec.variables import image_variables
@@ -68,6 +67,8 @@ def input_digests(root: Path, name: str, *, variables: Variables = image_variabl
 
 
 def _check_requirements(root: Path) -> list[Problem]:
+    from harness.locking.requirements import inputs_of, read_requirements, requirement_sets  # an index's client
+
     problems = []
     for wanted in requirement_sets(root):
         path = root / "lockfiles" / wanted.filename

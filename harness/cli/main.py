@@ -41,6 +41,8 @@ _COMMANDS = {
     "build": "build.build",
     "lock": "lock.lock",
     "image": "image.app",
+    "push": "registry.push",
+    "pull": "registry.pull",
     "baseline": "baseline.app",
     "drift": "drift.drift",
     "matrix": "matrix.matrix",

@@ -22,13 +22,11 @@ from harness.record.explain.explanation import summary as conclusion
 from harness.record.hashing import digest_of, signature
 from harness.record.jsonfile import pretty_json, read_document
 from harness.record.layout import (
-    HISTORY,
     METADATA,
     SCRIPT_FOLDER,
     SCRIPT_OUTPUTS,
     SCRIPT_STDOUT,
     TOUCHED,
-    runs_folder,
 )
 from harness.record.results import RunFolder, writing
 from harness.record.snapshot import SCRIPT_FAMILY, Code, Surroundings, build_script_snapshot, timestamp
@@ -36,8 +34,7 @@ from harness.record.touched import audit_lines
 from harness.record.verdicts import Verdict
 from harness.runs.collect import Collected, collect
 from harness.runs.environment import HOST, Ground, base_seed, make_ground, require_processor, run_environment
-from harness.runs.git import project_files
-from harness.runs.inputs import folder_mount
+from harness.runs.inputs import PROJECT, folder_mount, project_tree
 from harness.runs.publish import CellReport, Cohort, Identity, RunReport, publish
 from harness.runs.refusal import refused_operators, require_strict, unrecorded
 from harness.runs.resume import Resume, attempt_id, begin_attempt, end_attempt, half_made, run_identity
@@ -49,11 +46,9 @@ from harness.spec.reproducibility import resolve
 from harness.spec.run import Mode, Mount, Profile, RunResult, RunSpec
 from harness.store.progress import Progress
 from harness.store.store import Store
-from harness.store.trees import Entry, checkout_tree, list_tree, put_tree
+from harness.store.trees import Entry, checkout_tree, list_tree
 
 _CAPTURE = "environment.json"
-_PROJECT = "project"
-_NEVER_COPIED = frozenset({".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".nox", ".tox"})
 _NO_DATA = "no data"
 _SIGPIPE = 141
 _MOMENT = 315_532_800  # 1980-01-01, before which zip archives know no time
@@ -109,7 +104,8 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
     identity = Identity.new("exec", request.run_name, request.results)
     with half_made(identity, progress) as folder:
         kept = keep_checkout(request.project, folder, identity.results, progress, clean=request.require_clean)
-        project = _project_mount(request, store)
+        copied = project_tree(store, request.project, results=request.results)
+        project = Mount(name=PROJECT, source=str(request.project.absolute()), digest=copied)
         ground = make_ground(
             request.image,
             root=root,
@@ -121,7 +117,7 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
         )
         data = () if request.data is None else (folder_mount(store, request.data, name="data"),)
         output = folder.path / WORK
-        before = _copy(store, project, output / _PROJECT)
+        before = _copy(store, project, output / PROJECT)
         if request.audit:
             (output / MARKER).touch()
         spec = RunSpec(
@@ -138,7 +134,7 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
             ),
             mounts=(*ground.mounts, *data),
             output=str(output.absolute()),
-            working_directory=_PROJECT,
+            working_directory=PROJECT,
             resources=ground.resources,
             randomize_addresses=request.randomize_addresses or settings.mode is not Mode.STRICT,
             gpu=ground.variant == "cuda",
@@ -164,9 +160,9 @@ def execute_program(request: ExecRequest, *, root: Path, store: Store, engine: E
             return result.exit_code
         captured = read_document(output / _CAPTURE, Captured, ENVIRONMENT_SCHEMA)
         unsaid = unrecorded(output, captured, strict=settings.mode is Mode.STRICT)
-        touched = collect_touched(output, audited=request.audit, container=engine.name != HOST, project=_PROJECT)
+        touched = collect_touched(output, audited=request.audit, container=engine.name != HOST, project=PROJECT)
         folder.write(f"{SCRIPT_FOLDER}/{TOUCHED}", pretty_json(touched))
-        left = collect(before, output / _PROJECT, folder.path / SCRIPT_FOLDER / SCRIPT_OUTPUTS)
+        left = collect(before, output / PROJECT, folder.path / SCRIPT_FOLDER / SCRIPT_OUTPUTS)
         end_attempt(folder, attempts)
         report = _record(
             request, settings, identity, attempts, ground, spec, project, kept, captured, result, printed, left,
@@ -192,38 +188,6 @@ def _settings(request: ExecRequest) -> Reproducibility:
     if request.mode is not None:
         settings = msgspec.structs.replace(settings, mode=request.mode)
     return settings
-
-
-def _project_mount(request: ExecRequest, store: Store) -> Mount:
-    """The project as it is now: what git tracks or would track; without git all but environments and results.
-
-    Raises:
-        UsageError: it is no folder, or one that holds far more than a project.
-    """
-    folder = request.project.absolute()
-    if not folder.is_dir():
-        raise UsageError(f"{request.project} is not a folder", hint="Give --project the folder of your program.")
-    if folder.resolve() in (Path("/"), Path.home().resolve()):
-        raise UsageError(
-            f"{folder} is no project: all of it would be copied",
-            hint="Stand in the folder of your program, or name it with --project.",
-        )
-    files = project_files(folder)
-    parents = {str(parent) for name in files or () for parent in Path(name).parents}
-
-    def wanted(path: str) -> bool:
-        if Path(path).name in _NEVER_COPIED or _holds_results(folder / path, request.results):
-            return False
-        return files is None or path in files or path in parents
-
-    return Mount(name=_PROJECT, source=str(folder), digest=put_tree(store, folder, include=wanted))
-
-
-def _holds_results(path: Path, results: Path) -> bool:
-    """Whether runs are kept here: this one's, or those of another `--output-dir`."""
-    if path.name == results.name and path.resolve() == results.resolve():
-        return True
-    return (path / HISTORY).is_file() and runs_folder(path).is_dir()
 
 
 def _copy(store: Store, project: Mount, target: Path) -> Mapping[str, Entry]:
@@ -345,7 +309,7 @@ def _record(
                 "out_of_memory": result.out_of_memory,
                 "peak_memory": result.peak_memory,
                 "started_at": timestamp(printed.started_at),
-                "working_folder": str(Path(spec.output, _PROJECT)),
+                "working_folder": str(Path(spec.output, PROJECT)),
                 "stdout": printed.digest,
                 "stdout_kept": len(printed.kept),
                 "outputs": {name: {"digest": digest, "size": size} for name, (digest, size) in left.files.items()},

@@ -7,6 +7,8 @@ import msgspec
 import harness
 from harness.errors import UsageError
 from harness.locking.datasets import fetch_dataset, find_dataset
+from harness.record.layout import HISTORY, runs_folder
+from harness.runs.git import project_files
 from harness.spec.digest import Digest
 from harness.spec.experiment import Data
 from harness.spec.run import Mount
@@ -17,7 +19,9 @@ from harness.store.trees import checkout_tree, put_tree, put_tree_from_files
 
 CODE = "code"
 PLUGINS = "plugins"
+PROJECT = "project"
 PANEL_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_NEVER_COPIED = frozenset({".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".nox", ".tox"})
 _INSIDE = ("__init__.py", "errors.py", "configs", "record", "spec", "strict", "training")
 
 
@@ -53,6 +57,38 @@ def folder_mount(store: Store, folder: Path, *, name: str, only: str | None = No
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", hint=f"Give --{name} an existing folder.")
     return mount_tree(store, name, put_tree(store, folder, include=lambda path: only is None or path == only))
+
+
+def project_tree(store: Store, project: Path, *, results: Path) -> Digest:
+    """A program's folder as it is now: what git tracks or would track; without git all but environments and results.
+
+    Raises:
+        UsageError: it is no folder, or one that holds far more than a project.
+    """
+    folder = project.absolute()
+    if not folder.is_dir():
+        raise UsageError(f"{project} is not a folder", hint="Give --project the folder of your program.")
+    if folder.resolve() in (Path("/"), Path.home().resolve()):
+        raise UsageError(
+            f"{folder} is no project: all of it would be copied",
+            hint="Stand in the folder of your program, or name it with --project.",
+        )
+    files = project_files(folder)
+    parents = {str(parent) for name in files or () for parent in Path(name).parents}
+
+    def wanted(path: str) -> bool:
+        if Path(path).name in _NEVER_COPIED or _holds_results(folder / path, results):
+            return False
+        return files is None or path in files or path in parents
+
+    return put_tree(store, folder, include=wanted)
+
+
+def _holds_results(path: Path, results: Path) -> bool:
+    """Whether runs are kept here: this one's, or those of another `--output-dir`."""
+    if path.name == results.name and path.resolve() == results.resolve():
+        return True
+    return (path / HISTORY).is_file() and runs_folder(path).is_dir()
 
 
 def task_mount(store: Store, task: TrainingTask) -> Mount:

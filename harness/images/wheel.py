@@ -139,9 +139,9 @@ class _Source(WheelFile):
 
     def _check(self, info: zipfile.ZipInfo) -> None:
         where = self._wheel.filename
-        member_path(info.orig_filename, where)
+        plain = member_path(info.orig_filename, where)
         kind = stat.S_IFMT(info.external_attr >> 16)
-        if "\\" in info.filename:
+        if "\\" in info.filename or plain != info.filename.removesuffix("/"):
             raise IntegrityError(f"{where}: the member {info.filename!a} is not a plain path")
         if kind and not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
             raise IntegrityError(f"{where}: the member {info.filename} is a link or special file")

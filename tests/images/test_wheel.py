@@ -109,6 +109,8 @@ HOSTILE: dict[str, tuple[list[tuple[str | zipfile.ZipInfo, bytes]], str]] = {
         [("evil-1.0.dist-info/entry_points.txt", b"[console_scripts]\n../../../sbin/init = evil:main\n")],
         "leads out of the image",
     ),
+    "the root": ([(".", b"")], "not a plain path"),
+    "a name that begins with a dot and a slash": ([("./evil/x", b"")], "not a plain path"),
     "a file in place of the data folder": ([("evil-1.0.data", b"")], "is a file where wheels have a folder"),
     "a file in place of a scheme's folder": ([("evil-1.0.data/scripts", b"")], "is a file where wheels have a folder"),
     "entry points that are no text of that kind": (

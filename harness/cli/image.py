@@ -59,14 +59,24 @@ def list_(as_json: Json = False) -> int:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="The image: a name under docker/.")] = "cpu", as_json: Json = False
+    name: Annotated[str, typer.Argument(help="The image: a name under docker/.")] = "cpu",
+    size: Annotated[
+        bool, typer.Option("--size", help="Where the bytes are: layers, packages, files, and what is there twice.")
+    ] = False,
+    as_json: Json = False,
 ) -> int:
-    """Show one image: digests, layers with their sizes, and the inputs that it is made from.
+    """Show one image: digests, layers with their sizes, and the inputs that it is made from; or where its bytes are.
 
     Examples:
 
       harness image show cpu
+
+      harness image show cuda --size            after `harness build cuda`: it reads the layers
+
+      harness image show cuda --size --json | jq '.packages[0]'
     """
+    if size:
+        return _show_sizes(name, as_json=as_json)
     image = show_image(name, find_root(Path.cwd()), open_store())
     if as_json:
         stdout.file.write(msgspec.json.encode(image).decode() + "\n")
@@ -82,6 +92,20 @@ def show(
     for what, digest in sorted(image.inputs.items()):
         changed = "  changed since" if what in image.stale else ""
         stdout.print(f"{what:20} {digest}{changed}", markup=False, highlight=False)
+    return ExitCode.OK
+
+
+def _show_sizes(name: str, *, as_json: bool) -> int:
+    from harness.images.sizes import image_sizes  # Debian's parsers, which no other command here needs
+
+    with ConsoleProgress(quiet=as_json) as progress:
+        sizes = image_sizes(name, find_root(Path.cwd()), open_store(), progress=progress)
+    if as_json:
+        stdout.file.write(msgspec.json.encode(sizes).decode() + "\n")
+    else:
+        from harness.cli.image_tables import image_sizes_report
+
+        image_sizes_report(sizes)
     return ExitCode.OK
 
 

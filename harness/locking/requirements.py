@@ -23,6 +23,7 @@ from harness.store.index import pip_compile
 from harness.store.sources import uv_environment
 
 SCHEMA = "harness.requirements-lock/1"
+OWN_NAME = "hermetic-training-harness"
 # What tests of the rooms that run inside need beside the libraries of an image's lock.
 INSIDE_TEST = ("expecttest", "hypothesis", "pytest", "pytest-xdist")
 
@@ -56,14 +57,20 @@ class RequirementSet(msgspec.Struct, frozen=True):
 
 
 def requirement_sets(root: Path) -> tuple[RequirementSet, ...]:
-    """The three environments that the project's `pyproject.toml` asks for, in the order in which they bind each other.
+    """The environments that the harness's own `pyproject.toml` asks for, in the order in which they bind each other.
+
+    In a user's project there are none: its requirements are those of its images.
 
     Raises:
         UsageError: the file is not there, or lacks a table.
     """
     path = root / "pyproject.toml"
+    if not path.is_file() and not (root / "lockfiles" / "host.txt").exists():
+        return ()
     try:
         document = tomllib.loads(path.read_text())
+        if canonicalize_name(str(document.get("project", {}).get("name", ""))) != OWN_NAME:
+            return ()
         python = document["project"]["requires-python"].removeprefix(">=")
         host, dev = document["project"]["dependencies"], document["dependency-groups"]["dev"]
     except OSError as error:

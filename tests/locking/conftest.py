@@ -38,7 +38,7 @@ postinst: {app: does nothing}
 
 PROJECT = """\
 [project]
-name = "x"
+name = "hermetic-training-harness"
 requires-python = ">=3.11"
 dependencies = ["demo"]
 [dependency-groups]

@@ -1,0 +1,265 @@
+"""The first spec and locks of a user's project: from what it asks for to files, all of them or none."""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from harness.errors import IntegrityError, ToolError, UsageError
+from harness.locking.debian import read_debian_lock
+from harness.locking.imagespec import spec_path
+from harness.locking.lock import lock
+from harness.locking.project import Project, check_python
+from harness.locking.python import PythonLock, read_python_lock
+from harness.locking.template import render_spec, template
+from harness.record.files import write_atomically
+from harness.store.index import resolve
+from harness.store.progress import Progress
+from harness.store.sources import uv_environment
+from harness.store.store import Store
+
+TRAINER = ("msgspec", "numpy", "pyarrow", "pyyaml", "rfc8785", "scipy", "threadpoolctl")
+"""What the built-in trainer (`harness run`) needs beside the model libraries."""
+_TORCH = ("torch", "torchvision", "torchaudio")
+"""Libraries whose wheels come in builds with CUDA and without, told apart by their local version alone."""
+_CPU = "cpu"
+_FOLDER = "/harness/output/project"
+"""Where a program finds the copy of its project (`harness exec`)."""
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user asked for beside the project's own requirements."""
+
+    name: str
+    variant: str = _CPU
+    apt: tuple[str, ...] = ()
+    waive: dict[str, str] = {}
+    base: str | None = None
+    trainer: bool = False
+
+
+class Initial(msgspec.Struct, frozen=True, kw_only=True):
+    """The files of a new image by their path below the project, and what came of the project's requirements."""
+
+    files: dict[str, bytes]
+    requirements: tuple[str, ...]
+    wheels: int
+    packages: int
+    notes: tuple[str, ...]
+
+
+def prepare(
+    project: Project,
+    wanted: Wanted,
+    store: Store,
+    *,
+    progress: Progress,
+    environment: Mapping[str, str] = os.environ,
+) -> Initial:
+    """The spec and locks of an image for a project. Nothing is written but to the store.
+
+    Raises:
+        UsageError: the project asks for nothing, for another Python, or for what cannot be had; or a maintainer script
+            is neither known nor waived.
+        ToolError: uv cannot resolve the requirements; its reason is in the message.
+        IntegrityError: a wheel is not among those whose hashes the project gives.
+    """
+    version = template().python.version
+    check_python(project, version)
+    asked = (*project.requirements, *(TRAINER if wanted.trainer else ()))
+    if not asked:
+        raise UsageError(
+            f"{project.file} asks for no package, and an image holds at least one",
+            hint="Add what the program imports to it, or name an extra or group (--extra, --group).",
+        )
+    with progress.task(f"Resolving {project.file}"):
+        versions = _versions(project, asked, environment)
+    requirements, notes = _settled(asked, project.constraints, versions, wanted.variant)
+    text = render_spec(
+        name=wanted.name,
+        title=f"The image of {project.name}: what {project.file} asks for. Written by `harness init`; yours to edit.",
+        variant=wanted.variant,
+        requirements=requirements,
+        apt=wanted.apt,
+        waive=wanted.waive,
+        files=_importable(project, version),
+        base=wanted.base,
+    )
+    with tempfile.TemporaryDirectory(prefix="harness-init-") as temporary:
+        root = Path(temporary)
+        spec_path(root, wanted.name).parent.mkdir()
+        spec_path(root, wanted.name).write_text(text, "utf-8")
+        try:
+            lock(root, wanted.name, store, progress=progress, environment=environment)
+        except ToolError as error:
+            raise _explained(error, project, version) from error
+        except UsageError as error:
+            raise _advised(error) from error
+        folder = root / "lockfiles" / wanted.name
+        python = read_python_lock(folder / "python.txt")
+        debian = read_debian_lock(folder / "debian.lock")
+        files = {
+            f"lockfiles/{wanted.name}/debian.lock": (folder / "debian.lock").read_bytes(),
+            f"lockfiles/{wanted.name}/python.txt": (folder / "python.txt").read_bytes(),
+            f"docker/{wanted.name}.yaml": text.encode(),
+        }
+    _check_hashes(project, python)
+    return Initial(
+        files=files,
+        requirements=requirements,
+        wheels=len(python.wheels),
+        packages=len(debian.packages),
+        notes=(*project.notes, *notes, *_idle(python, wanted)),
+    )
+
+
+def check_free(root: Path, name: str, *, force: bool) -> None:
+    """Nothing, if an image may be written under a project.
+
+    Raises:
+        UsageError: one of that name is there, and `force` is false.
+    """
+    there = [path for path in _places(name) if (root / path).exists() or (root / path).is_symlink()]
+    if there and not force:
+        raise UsageError(
+            f"{root / there[0]} is there already",
+            hint="Give the image another name (harness init NAME), or replace it with --force; see --dry-run first.",
+        )
+
+
+def place(root: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
+    """Write files below a project: all of them, or after an error none. The last one makes the others count.
+
+    Raises:
+        OSError: a folder cannot be written.
+    """
+    before = {root / path: (root / path).read_bytes() if (root / path).is_file() else None for path in files}
+    made = [folder for path in before for folder in _missing(path.parent)]
+    try:
+        for path in before:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            write_atomically(root / name, data)
+    except BaseException:
+        for path, old in before.items():
+            if old is None:
+                path.unlink(missing_ok=True)
+            elif path.read_bytes() != old:
+                write_atomically(path, old)
+        for folder in dict.fromkeys(made):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
+    return tuple(before)
+
+
+def _places(name: str) -> tuple[str, ...]:
+    return (f"docker/{name}.yaml", f"lockfiles/{name}/debian.lock", f"lockfiles/{name}/python.txt")
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The folders that must be made for `folder` to be there, the innermost first."""
+    return [each for each in (folder, *folder.parents) if not each.exists()]
+
+
+def _versions(project: Project, asked: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """The versions that the requirements resolve to under the project's constraints."""
+    python = template().python
+    arguments = ["--python-version", python.version, "--python-platform", python.platform, "--only-binary", ":all:"]
+    text = "".join(f"{requirement}\n" for requirement in asked)
+    with tempfile.TemporaryDirectory() as folder:
+        if project.constraints:
+            path = Path(folder) / "constraints.txt"
+            path.write_text("".join(f"{constraint}\n" for constraint in project.constraints))
+            arguments += ["--constraint", str(path)]
+        variables = uv_environment(environment)
+        try:
+            packages = resolve(arguments, text, variables)
+        except ToolError as error:
+            if "+cpu" not in text:
+                raise _explained(error, project, python.version) from error
+            try:
+                packages = resolve([*arguments, "--torch-backend", "cpu"], text, variables)
+            except ToolError as second:
+                raise _explained(second, project, python.version) from second
+    return {canonicalize_name(package["name"]): package["version"] for package in packages}
+
+
+def _settled(
+    asked: Sequence[str], constraints: Sequence[Requirement], versions: Mapping[str, str], variant: str
+) -> tuple[tuple[str, ...], list[str]]:
+    """The requirements that a spec gets: constraints on what is needed among them, and CPU builds where they matter."""
+    found = [*asked, *(str(one) for one in constraints if canonicalize_name(one.name) in versions)]
+    if variant != _CPU:
+        return tuple(dict.fromkeys(found)), []
+    notes = []
+    for name in _TORCH:
+        if name in versions:
+            pin = f"{name}=={versions[name].partition('+')[0]}+cpu"
+            mine = [text for text in found if canonicalize_name(Requirement(text).name) == name]
+            found = [*(text for text in found if text not in mine), pin]
+            if mine != [pin]:
+                said = ", ".join(mine) or f"{name}, which another package asks for,"
+                notes.append(f"{said} is locked as {pin}, the build without CUDA (--variant cuda takes the other)")
+    return tuple(dict.fromkeys(found)), notes
+
+
+def _importable(project: Project, version: str) -> dict[str, str]:
+    """A file that has the project's own packages found wherever a program lies, as an installation in place does.
+
+    https://docs.python.org/3/library/site.html: a path that does not exist is passed over.
+    """
+    if not project.roots:
+        return {}
+    lines = [_FOLDER if root == "." else f"{_FOLDER}/{root}" for root in project.roots]
+    return {f"/usr/local/lib/python{version}/dist-packages/project.pth": "\n".join(lines) + "\n"}
+
+
+def _check_hashes(project: Project, python: PythonLock) -> None:
+    for wheel in python.wheels:
+        allowed = project.hashes.get(wheel.name)
+        if allowed is not None and wheel.digest not in allowed:
+            raise IntegrityError(
+                f"{project.file} gives hashes for {wheel.name}, and {wheel.filename} ({wheel.digest}) has none of them",
+                hint="The index has another file, or the hashes are those of a source archive: only wheels are taken.",
+            )
+
+
+def _idle(python: PythonLock, wanted: Wanted) -> list[str]:
+    """What a CPU image has no use for."""
+    found = [wheel.name for wheel in python.wheels if wheel.name.startswith("nvidia-")]
+    if wanted.variant != _CPU or not found:
+        return []
+    return [
+        f"{', '.join(found)}: nothing on a CPU uses this. Ask for a build without it (xgboost-cpu), or leave it out "
+        f"under python.without in docker/{wanted.name}.yaml, and lock again"
+    ]
+
+
+def _explained(error: ToolError, project: Project, version: str) -> ToolError:
+    """The reason that uv gives, without its marks and the command's path."""
+    reason = error.message.partition(": ")[2] if "failed with exit code" in error.message else error.message
+    words = " ".join(reason.replace("×", " ").replace("╰─▶", " ").replace("│", " ").split())
+    hint = "Correct the requirements; `harness init` then begins anew, and nothing was written."
+    if "no wheels" in words or "no usable wheels" in words or "usable wheel" in words:
+        hint = (
+            "Only wheels go into an image. Build the missing one where you can trust it (`pip wheel --no-deps PACKAGE "
+            "--wheel-dir wheels`), then set UV_FIND_LINKS=wheels here and whenever you lock or build."
+        )
+    elif "error sending request" in words:
+        hint = "No index answers: check the network, or the index that pip or uv is configured with."
+    return ToolError(f"{project.file} cannot be resolved for Python {version} on Linux: {words}", hint=hint)
+
+
+def _advised(error: UsageError) -> UsageError:
+    if "is not waived" not in error.message:
+        return error
+    return UsageError(
+        error.message.partition(": ")[2] or error.message,
+        hint="No maintainer script is run. Read it (`apt-get download PACKAGE`, `dpkg-deb --ctrl-tarfile`); if a run "
+        "needs nothing of what it does, say so: --waive 'PACKAGE=REASON'.",
+    )

@@ -152,6 +152,25 @@ def fuzz_archives(session: nox.Session) -> None:
 
 
 @nox.session
+def trixie(session: nox.Session) -> None:
+    """Make the image of Debian 13 with Python 3.13 anew, and train twice inside it."""
+    if reason := _no_engine():
+        session.skip(reason)
+    _install(session, *LOCKS)
+    _run(session, "python", "-m", "harness", "build", "trixie", "--anew")
+    # It has no torch.
+    _harness(session, "run", "--image", "trixie", "--families", "lightgbm,xgboost", "--runs", "2")
+
+
+@nox.session
+def arm64(session: nox.Session) -> None:
+    """Make the image for linux/arm64 anew, and look at each program and library in it."""
+    _install(session, *DEVELOPMENT)
+    _run(session, "python", "-m", "harness", "build", "cpu-arm64", "--anew")
+    _run(session, "python", "-m", "pytest", "-rs", "tests/integration/test_arm64_image.py", *session.posargs)
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Check all that a release must pass, and write the page that its manager signs."""
     if not any(argument.partition("=")[0] == "--release" for argument in session.posargs):

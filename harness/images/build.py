@@ -15,11 +15,11 @@ from harness.images.layer import PlannedLayer
 from harness.images.manifest import Documents, make_documents
 from harness.locking.base import BaseImage
 from harness.locking.check import input_digests
-from harness.locking.debian import read_debian_lock
+from harness.locking.debian import DebianLock, read_debian_lock
 from harness.locking.imagelock import BUILDER_FORMAT, SCHEMA, ImageLock, LayerLock
 from harness.locking.imagespec import ImageSpec, load_image_spec
 from harness.locking.lockfile import read_lock, write_lock
-from harness.locking.python import read_python_lock
+from harness.locking.python import PythonLock, read_python_lock
 from harness.spec.digest import Digest
 from harness.spec.run import ImageReference
 from harness.spec.variables import image_variables
@@ -198,6 +198,7 @@ def _read(name: str, root: Path) -> _Project:
     spec = load_image_spec(root, name)
     folder = root / "lockfiles" / name
     debian, python = read_debian_lock(folder / "debian.lock"), read_python_lock(folder / "python.txt")
+    _check_target(spec, debian, python, folder)
     digests = input_digests(root, name)
     path = folder / "image.lock"
     lock = read_lock(path, ImageLock, schema=SCHEMA) if path.exists() else None
@@ -217,6 +218,20 @@ def _stale(project: _Project, lock: ImageLock) -> list[str]:
     names = sorted(project.digests | lock.inputs)
     changed = [name for name in names if project.digests.get(name) != lock.inputs.get(name)]
     return [*changed, *(["the builder's format"] if lock.builder != BUILDER_FORMAT else [])]
+
+
+def _check_target(spec: ImageSpec, debian: DebianLock, python: PythonLock, folder: Path) -> None:
+    """Refuse locks that are for another architecture, platform or Python than the spec: no part of them fits."""
+    for lock, what, locked, wanted in (
+        ("debian.lock", "architecture", debian.architecture, spec.debian.architecture),
+        ("python.txt", "platform", python.platform, spec.python.platform),
+        ("python.txt", "Python", python.version, spec.python.version),
+    ):
+        if locked != wanted:
+            raise OutdatedLockError(
+                f"{folder / lock} is for the {what} {locked}, and docker/{spec.name}.yaml asks for {wanted}",
+                hint=f"Run `harness lock {spec.name}`, then `harness build {spec.name} --update`, and commit both.",
+            )
 
 
 def base_layers(lock: ImageLock) -> tuple[LayerLock, ...]:

@@ -21,7 +21,7 @@ from debian.deb822 import Deb822
 
 from harness.errors import IntegrityError, ToolError
 from harness.images.content import CHUNK, Bounded, Content, Inline, Slice
-from harness.images.paths import link_target, member_path, merged
+from harness.images.paths import MERGED, link_target, member_path, merged
 from harness.images.tree import Directory, Entry, File, Symlink
 from harness.locking.debian import DebianPackage
 from harness.store.process import output_of
@@ -176,9 +176,10 @@ def _entries(data: BinaryIO, where: str) -> Iterator[tuple[str, Entry]]:
         for member in archive:
             if len(seen) > MAX_MEMBERS:
                 raise IntegrityError(f"{where} has more than {MAX_MEMBERS} members")
-            path = merged(member_path(member.name, where))
-            if not path:
-                continue
+            name = member_path(member.name, where)
+            if not name or (name in MERGED and member.issym() and member.linkname == f"usr/{name}"):
+                continue  # the merged /usr itself, which base-files holds from Debian 13 on and every image has
+            path = merged(name)
             entry = _entry(member, path, seen, data, end, where)
             if path in seen and not (isinstance(entry, Directory) and isinstance(seen[path], Directory)):
                 raise IntegrityError(f"{where}: the member {path} is there twice")

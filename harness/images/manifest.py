@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import rfc8785
 
+from harness.locking.architecture import ARCHITECTURES
 from harness.locking.imagelock import LayerLock
 from harness.record.hashing import digest_of
 from harness.spec.digest import Digest
@@ -61,6 +62,7 @@ def make_documents(
     inherited = inherited or {}
     folders = [*PATH.split(":"), *filter(None, inherited.get("PATH", "").split(":"))]
     environment = {**inherited, "PATH": ":".join(dict.fromkeys(folders)), **variables}
+    variant = ARCHITECTURES[architecture].variant
     config = {
         "architecture": architecture,
         "config": {
@@ -77,6 +79,7 @@ def make_documents(
         "history": [{"created": _CREATED, "created_by": f"harness: {layer.name}"} for layer in layers],
         "os": "linux",
         "rootfs": {"diff_ids": [layer.digest for layer in layers], "type": "layers"},
+        **({"variant": variant} if variant else {}),
     }
     config_bytes = oci_json(config)
     manifest = {

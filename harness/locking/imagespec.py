@@ -9,6 +9,7 @@ import msgspec
 from packaging.utils import canonicalize_name, is_normalized_name
 
 from harness.errors import UsageError
+from harness.locking.architecture import ARCHITECTURES, machine_of
 from harness.locking.base import parse_base
 from harness.record.hashing import signature
 from harness.spec.digest import Digest
@@ -124,6 +125,13 @@ def _check(spec: ImageSpec, path: Path) -> None:
 
     if spec.name != path.stem:
         refuse("name", f"is {spec.name!r}, but the file is called {path.name}")
+    architecture = ARCHITECTURES.get(spec.debian.architecture)
+    if architecture is None:
+        known = " or ".join(ARCHITECTURES)
+        refuse("debian.architecture", f"is {spec.debian.architecture!r}, and images are made for {known}")
+    elif architecture.machine != machine_of(spec.python.platform):
+        wanted = f"{architecture.machine}-manylinux_2_N"
+        refuse("python.platform", f"is {spec.python.platform!r}, which is not {architecture.name}: write {wanted}")
     for key, items in (
         ("debian.packages", spec.debian.packages),
         ("debian.exclude", spec.debian.exclude),

@@ -12,6 +12,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from harness.errors import IntegrityError
+from harness.locking.architecture import fits
 from harness.locking.lockfile import read_lock_bytes
 from harness.spec.digest import Digest, digest_from_hex, hexadecimal, parse_digest
 
@@ -62,7 +63,7 @@ def read_python_lock(path: Path) -> PythonLock:
     Raises:
         UsageError: the file is not there or cannot be read.
         IntegrityError: it is not a valid lock: anything but one hash for each requirement, an option, an address, a
-            package or file twice, a file name that is not that wheel's.
+            package or file twice, a file name that is not that wheel's, a wheel for another Python or platform.
     """
     try:
         text = read_lock_bytes(path).decode()
@@ -79,7 +80,7 @@ def read_python_lock(path: Path) -> PythonLock:
             raise IntegrityError(
                 f"{path}, at line {line}: this is not a file name, a requirement and exactly one hash", hint=_AGAIN
             )
-        wheels.append(_wheel(entry, path))
+        wheels.append(_wheel(entry, path, header))
         position = entry.end()
     lock = PythonLock(
         inputs=parse_digest(header["inputs"]),
@@ -91,15 +92,19 @@ def read_python_lock(path: Path) -> PythonLock:
     return lock
 
 
-def _wheel(entry: re.Match[str], path: Path) -> LockedWheel:
+def _wheel(entry: re.Match[str], path: Path, header: re.Match[str]) -> LockedWheel:
     wheel = LockedWheel(entry["name"], entry["version"], entry["filename"], digest_from_hex(entry["hash"]))
     try:
-        name, version, _, _ = parse_wheel_filename(wheel.filename)
-        fits = name == canonicalize_name(wheel.name) and version == Version(wheel.version)
+        name, version, _, tags = parse_wheel_filename(wheel.filename)
+        same = name == canonicalize_name(wheel.name) and version == Version(wheel.version)
     except (InvalidWheelFilename, InvalidVersion) as error:
         raise IntegrityError(f"{path}: {wheel.filename} is not the name of a wheel: {error}", hint=_AGAIN) from error
-    if not fits:
+    if not same:
         raise IntegrityError(f"{path}: {wheel.filename} is not {wheel.name}=={wheel.version}", hint=_AGAIN)
+    if not fits(tags, header["version"], header["platform"]):
+        raise IntegrityError(
+            f"{path}: {wheel.filename} is not for Python {header['version']} on {header['platform']}", hint=_AGAIN
+        )
     return wheel
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from debian.debfile import DebError, DebFile
-from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from harness.errors import IntegrityError, ToolError, UsageError
+from harness.locking.architecture import target_tags
 from harness.locking.archive import KEYRINGS, read_package_index, read_release
 from harness.locking.closure import closure
 from harness.locking.debian import DebianLock, DebianPackage, waiver_problems
@@ -158,20 +158,6 @@ def best_wheel(addresses: Iterable[Address], *, python: str, platform: str) -> A
             number, suffix = build or (-1, "")
             fitting.append(((min(known), -number, suffix, address.filename), address))
     return min(fitting, key=lambda pair: pair[0])[1] if fitting else None
-
-
-def target_tags(python: str, platform: str) -> list[Tag]:
-    """The tags that a platform in uv's words (`x86_64-manylinux_2_36`) and a version of CPython accept, best first."""
-    machine, _, newest = platform.partition("-manylinux_2_")
-    platforms = []
-    for minor in range(int(newest), 4, -1):
-        platforms.append(f"manylinux_2_{minor}_{machine}")
-        if older := {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}.get(minor):
-            platforms.append(f"{older}_{machine}")
-    platforms.append(f"linux_{machine}")
-    version = [int(part) for part in python.split(".")]
-    interpreter = f"cp{''.join(map(str, version))}"
-    return [*cpython_tags(version, platforms=platforms), *compatible_tags(version, interpreter, platforms)]
 
 
 def _scripts(path: Path, name: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from harness.record.results import writing
 from harness.record.snapshot import timestamp
 from harness.release.baseline import Baseline, baseline_names, baseline_path, check_new, find_baseline
 from harness.release.create import GoldenRequest, checked_golden
+from harness.release.fitting import why_unfit
 from harness.release.formats.registry import FORMATS
 from harness.release.report import DriftReport
 from harness.release.signoff import PAGE, Evidence, SignOff, Step, StepState, html, markdown
@@ -199,10 +200,10 @@ class _Check:
     def _not_covered(self) -> list[str]:
         site = self.site
         left = [name for name in image_names(site.root) if name not in self.environments]
-        sentences = [
-            f"Environment {name}: {'it was not asked for' if self.request.environments else 'it has no image.lock'}."
-            for name in left
-        ]
+        unasked = "it was not asked for" if self.request.environments else None
+        golden = [run.experiment for run in self.goldens]
+        reasons = {name: unasked or why_unfit(name, site.root, golden) or "it has no image.lock" for name in left}
+        sentences = [f"Environment {name}: {reason}." for name, reason in reasons.items()]
         if self.before is not None:
             gone = sorted(set(self.before.environments) - set(self.environments))
             sentences += [
@@ -262,7 +263,9 @@ def _environments(request: ReleaseRequest, before: Baseline | None, site: Site) 
             environment(name, site.root)
         return tuple(names)
     images = image_names(site.root)
+    golden = [run.experiment for run in _goldens(request, before)]
     locked = [name for name in images if (site.root / "lockfiles" / name / "image.lock").exists()]
+    locked = [name for name in locked if why_unfit(name, site.root, golden) is None]
     held = [name for name in (before.environments if before else ()) if name in (*images, EngineName.HOST)]
     if not (found := tuple(dict.fromkeys([*locked, *held]))):
         raise UsageError(

@@ -16,6 +16,7 @@ from harness.record.compare import RunComparison, compare_loaded
 from harness.record.distance import distance
 from harness.record.layout import predictions_file
 from harness.record.verdicts import Verdict, comparison_exit_code
+from harness.release.fitting import why_unfit
 from harness.release.site import Site
 from harness.runs.machine import gpu_driver
 from harness.runs.opening import EngineName, Environment, environment, open_engine
@@ -196,13 +197,15 @@ def exit_code_of(environments: Sequence[EnvironmentResult], pairs: Sequence[Pair
     return worst(codes)
 
 
-def why_skipped(one: Environment, root: Path) -> str | None:
-    """Why this machine cannot run an environment, as far as that can be seen without its engine."""
+def why_skipped(one: Environment, root: Path, experiments: Sequence[str] = ()) -> str | None:
+    """Why an environment cannot train some experiments here, as far as that can be seen without its engine."""
     if one.engine is EngineName.HOST:
         return None
     lock = root / "lockfiles" / one.image / "image.lock"
     if not lock.is_file():
         return f"there is no {lock.relative_to(root)}: harness build {one.image} --update"
+    if reason := why_unfit(one.image, root, experiments):
+        return reason
     if load_image_spec(root, one.image).variant == "cuda" and gpu_driver() is None:
         return "it needs an NVIDIA GPU with its driver, and this machine has none"
     return None
@@ -211,7 +214,7 @@ def why_skipped(one: Environment, root: Path) -> str | None:
 def _run_environment(
     one: Environment, request: MatrixRequest, site: Site
 ) -> tuple[EnvironmentResult, tuple[LoadedRun, ...]]:
-    if reason := why_skipped(one, site.root):
+    if reason := why_skipped(one, site.root, [request.experiment]):
         return EnvironmentResult(name=one.name, state=State.SKIPPED, reasons=(reason,)), ()
     try:
         engine = open_engine(one.engine, site.root, site.store, site.progress)

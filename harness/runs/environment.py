@@ -11,6 +11,7 @@ from harness.engines.host_environment import IMAGE as HOST_IMAGE
 from harness.engines.interface import Engine
 from harness.errors import PrerequisiteError, UsageError
 from harness.images.build import open_image
+from harness.locking.architecture import require_architecture
 from harness.locking.imagespec import load_image_spec
 from harness.locking.python import read_python_lock
 from harness.record.hashing import signature
@@ -60,8 +61,8 @@ def make_ground(
 
     Raises:
         IntegrityError: the image is not the committed one.
-        PrerequisiteError: an artifact cannot be fetched, the engine is not there, or the image is for CUDA and this
-            machine has no GPU or too old a driver.
+        PrerequisiteError: an artifact cannot be fetched, the engine is not there, the image is for another machine, or
+            it is for CUDA and this machine has no GPU or too old a driver.
     """
     resources = Resources(
         cpus=tuple(sorted(os.sched_getaffinity(0))), memory=memory or _physical_memory(), time_limit=time_limit
@@ -79,6 +80,7 @@ def make_ground(
         return Ground(
             image=None, locks={}, variant=spec.variant, libraries=libraries, resources=resources, mounts=(code,)
         )
+    require_architecture(spec.name, spec.debian.architecture)
     if spec.variant == "cuda":
         require_gpu(spec.name, wheels)
     with open_image(image, root=root, store=store, progress=progress) as made:

@@ -84,12 +84,23 @@ def examine(libraries: Sequence[str]) -> dict[str, dict[str, str]]:
 def _import(name: str) -> None:
     try:
         importlib.import_module(name)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise _broken(name, error) from error
         raise ToolError(
-            f"{name} is installed in this environment and cannot be imported: {reason}",
-            hint="Look at what the image's spec asks for: a Debian package may be missing.",
+            f"{name} is not in this environment",
+            hint="Name an image that has it (--image), or leave out what needs it (--families).",
         ) from error
+    except Exception as error:
+        raise _broken(name, error) from error
+
+
+def _broken(name: str, error: Exception) -> ToolError:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return ToolError(
+        f"{name} is installed in this environment and cannot be imported: {reason}",
+        hint="Look at what the image's spec asks for: a Debian package may be missing.",
+    )
 
 
 def _output() -> Path:

@@ -1,6 +1,8 @@
 """The matrix's answers, on runs made by hand: the engines are played here."""
 
 import hashlib
+import platform
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -237,6 +239,24 @@ def test_an_image_without_a_lock_is_skipped_with_the_command_that_makes_it(tmp_p
     reason = why_skipped(spec(tmp_path, "new", locked=False), tmp_path)
     assert reason == "there is no lockfiles/new/image.lock: harness build new --update"
     assert why_skipped(spec(tmp_path, "old"), tmp_path) is None
+
+
+def test_an_image_for_another_machine_is_skipped(tmp_path: Path) -> None:
+    foreign = "amd64" if platform.machine() == "aarch64" else "arm64"
+    one = spec(tmp_path, "foreign")
+    path = tmp_path / "docker" / "foreign.yaml"
+    text = path.read_text().replace("architecture: amd64", f"architecture: {foreign}")
+    path.write_text(text.replace("x86_64-manylinux", "aarch64-manylinux") if foreign == "arm64" else text)
+    assert why_skipped(one, tmp_path) == f"it is for {foreign}, and this machine is {platform.machine()}"
+
+
+def test_an_image_without_a_familys_library_is_skipped(tmp_path: Path) -> None:
+    one = spec(tmp_path, "old")
+    shutil.copy(Path(__file__).parents[2] / "lockfiles" / "trixie" / "python.txt", tmp_path / "lockfiles" / "old")
+    reason = why_skipped(one, tmp_path, ["determinism_test"])
+    assert reason == "it has no torch, which the family torch_mlp of determinism_test needs"
+    shutil.copy(Path(__file__).parents[2] / "lockfiles" / "cpu" / "python.txt", tmp_path / "lockfiles" / "old")
+    assert why_skipped(one, tmp_path, ["determinism_test"]) is None
 
 
 def test_a_gpu_image_is_skipped_where_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

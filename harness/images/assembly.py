@@ -6,13 +6,19 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
+
 from harness.errors import HarnessError, IntegrityError
 from harness.images.difference import describe_layer
-from harness.images.layer import PlannedLayer, layer_chunks
+from harness.images.layer import PlannedLayer, layer_chunks, layer_recipe
 from harness.locking.imagelock import LayerLock
-from harness.spec.digest import Digest
+from harness.record.files import write_atomically
+from harness.spec.digest import Digest, hexadecimal
 from harness.store.progress import Progress
 from harness.store.store import CorruptObjectError, Store
+
+LAYERS = "layers"
+"""The store's folder of notes: which layer came of which recipe."""
 
 
 class ClosedError(HarnessError):
@@ -136,8 +142,13 @@ def make_layers(
     progress: Progress,
     stop: threading.Event,
     done: Callable[[str, LayerLock | BaseException], None],
+    *,
+    anew: bool = True,
 ) -> None:
-    """Write layers to the store, side by side; `done` is told of each, by name, what came out. Returns at the end."""
+    """Write layers to the store, side by side; `done` is told of each, by name, what came out. Returns at the end.
+
+    Unless they are to be made `anew`, one that was made before, from the same recipe, and is still there is taken.
+    """
     with (
         progress.task("layers", total=sum(layer.size for layer in planned), unit="bytes") as task,
         ThreadPoolExecutor(workers(), thread_name_prefix="layer") as pool,
@@ -145,7 +156,10 @@ def make_layers(
 
         def make(layer: PlannedLayer) -> None:
             try:
-                done(layer.name, _write(layer, store, stop, task.advance))
+                kept = None if anew else _kept(layer, store)
+                if kept:
+                    task.advance(layer.size)
+                done(layer.name, kept or _write(layer, store, stop, task.advance))
             except BaseException as error:  # handed on to whoever waits for the layer
                 done(layer.name, error)
 
@@ -171,7 +185,26 @@ def _write(layer: PlannedLayer, store: Store, stop: threading.Event, advance: Ca
                 raise ClosedError(f"Layer {layer.name} is no longer wanted")
             writer.write(chunk)
             advance(len(chunk))
-    return LayerLock(layer.name, writer.digest, writer.size)
+    made = LayerLock(layer.name, writer.digest, writer.size)
+    with store.explaining():
+        note = _note(layer, store)
+        note.parent.mkdir(exist_ok=True)
+        write_atomically(note, msgspec.json.encode(made))
+    return made
+
+
+def _kept(layer: PlannedLayer, store: Store) -> LayerLock | None:
+    """The layer, if one of the same recipe was made before and is still there, whatever it was called."""
+    try:
+        noted = msgspec.json.decode(_note(layer, store).read_bytes(), type=LayerLock)
+        whole = store.path(noted.digest).stat().st_size == noted.size
+    except (OSError, ValueError, msgspec.MsgspecError):
+        return None
+    return LayerLock(layer.name, noted.digest, noted.size) if whole else None
+
+
+def _note(layer: PlannedLayer, store: Store) -> Path:
+    return store.home / LAYERS / hexadecimal(layer_recipe(layer.entries))
 
 
 def _in_order(planned: Sequence[PlannedLayer]) -> Iterable[PlannedLayer]:

@@ -162,7 +162,7 @@ def build(
     """
     project = _read(name, root)
     if update:
-        lock = _make(project, store, progress)
+        lock = _make(project, store, progress, anew=anew)
         if lock != project.lock:
             write_lock(project.path, lock)
         return lock
@@ -173,7 +173,7 @@ def build(
     if anew and not stale:
         _check_documents(project, lock, _documents(project.inputs.spec, lock.layers, _base(lock)))
     if stale or anew:
-        _compare(project, lock, _make(project, store, progress), store)
+        _compare(project, lock, _make(project, store, progress, anew=anew), store)
         return lock
     with open_image(name, root=root, store=store, progress=progress) as image:
         image.fetch()
@@ -324,8 +324,8 @@ def _fetch(inputs: Inputs, store: Store, progress: Progress) -> None:
     fetch(store, [*packages, *wheels], progress=progress)
 
 
-def _make(project: _Project, store: Store, progress: Progress) -> ImageLock:
-    """Make every layer anew, and say what came out."""
+def _make(project: _Project, store: Store, progress: Progress, *, anew: bool) -> ImageLock:
+    """Make every layer, from its artifacts where it is to be `anew`, and say what came out."""
     spec = project.inputs.spec
     made: dict[str, LayerLock] = {}
     failures: list[BaseException] = []
@@ -346,7 +346,7 @@ def _make(project: _Project, store: Store, progress: Progress) -> ImageLock:
             base = load_base(spec, project.root, store, progress)
         planned = _plan(project.inputs, store, progress, base)
         try:
-            make_layers(planned, store, progress, stop, done)
+            make_layers(planned, store, progress, stop, done, anew=anew)
         finally:
             stop.set()
     if failures:

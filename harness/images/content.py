@@ -11,6 +11,8 @@ from typing import BinaryIO, Protocol
 from isal import isal_zlib
 
 from harness.errors import IntegrityError
+from harness.record.hashing import digest_of
+from harness.spec.digest import Digest
 
 CHUNK = 1 << 20
 
@@ -24,6 +26,10 @@ class Content(Protocol):
     @property
     def size(self) -> int:
         """Bytes."""
+
+    @property
+    def source(self) -> str:
+        """Where the bytes come from, so exactly that equal sources are equal bytes."""
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes from the first to the last; may be called again.
@@ -44,6 +50,11 @@ class Inline:
         """Bytes."""
         return len(self.data)
 
+    @property
+    def source(self) -> str:
+        """The digest of the bytes."""
+        return digest_of(self.data)
+
     def chunks(self) -> Iterator[bytes]:
         """The bytes, at once."""
         if self.data:
@@ -53,15 +64,21 @@ class Inline:
 class Slice:
     """A part of an open file: a member of an uncompressed tar archive. Safe to read from several threads."""
 
-    def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
+    def __init__(self, file: BinaryIO, offset: int, size: int, archive: Digest) -> None:
         self._file = file
         self._offset = offset
         self._size = size
+        self._digest = archive
 
     @property
     def size(self) -> int:
         """Bytes."""
         return self._size
+
+    @property
+    def source(self) -> str:
+        """The package and the part of its data."""
+        return f"{self._digest} {self._offset} {self._size}"
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes, from the file."""
@@ -80,16 +97,24 @@ class ZipMember:
     Stored or deflated: other methods were refused before. Safe to read from several threads.
     """
 
-    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, algorithm: str, expected: str) -> None:
+    def __init__(
+        self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, algorithm: str, expected: str, wheel: Digest
+    ) -> None:
         self._archive = archive
         self._info = info
         self._algorithm = algorithm
         self._expected = expected
+        self._digest = wheel
 
     @property
     def size(self) -> int:
         """Bytes."""
         return self._info.file_size
+
+    @property
+    def source(self) -> str:
+        """The wheel and the member."""
+        return f"{self._digest} {self._info.filename}"
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes, inflated."""

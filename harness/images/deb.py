@@ -24,6 +24,7 @@ from harness.images.content import CHUNK, Bounded, Content, Inline, Slice
 from harness.images.paths import MERGED, link_target, member_path, merged
 from harness.images.tree import Directory, Entry, File, Symlink
 from harness.locking.debian import DebianPackage
+from harness.spec.digest import Digest
 from harness.store.process import output_of
 
 # Bounds far above any package's, so that a small hostile file can't fill memory or disk.
@@ -63,7 +64,7 @@ def read_deb(package: DebianPackage, path: Path, temporary: Path) -> list[tuple[
             control = _control(archive, package, where, temporary)
             limit = min(MAX_UNPACKED, max(_FREE, MAX_RATIO * path.stat().st_size))
             data = _unpacked(archive, "data.tar", temporary, where, limit)
-        entries = list(_entries(data, where))
+        entries = list(_entries(data, where, package.digest))
     except _DAMAGED as error:
         raise IntegrityError(f"{where} is damaged and cannot be read: {error}") from error
     status = f"var/lib/dpkg/status.d/{package.name}"
@@ -167,7 +168,7 @@ def _unlzma(member: Any) -> Iterator[bytes]:
             data = more.lstrip(b"\0")
 
 
-def _entries(data: BinaryIO, where: str) -> Iterator[tuple[str, Entry]]:
+def _entries(data: BinaryIO, where: str, digest: Digest) -> Iterator[tuple[str, Entry]]:
     end = data.seek(0, os.SEEK_END)
     data.seek(0)
     seen: dict[str, Entry] = {}
@@ -180,7 +181,7 @@ def _entries(data: BinaryIO, where: str) -> Iterator[tuple[str, Entry]]:
             if not name or (name in MERGED and member.issym() and member.linkname == f"usr/{name}"):
                 continue  # the merged /usr itself, which base-files holds from Debian 13 on and every image has
             path = merged(name)
-            entry = _entry(member, path, seen, data, end, where)
+            entry = _entry(member, path, seen, data, end, where, digest)
             if path in seen and not (isinstance(entry, Directory) and isinstance(seen[path], Directory)):
                 raise IntegrityError(f"{where}: the member {path} is there twice")
             seen[path] = entry
@@ -191,7 +192,9 @@ def _entries(data: BinaryIO, where: str) -> Iterator[tuple[str, Entry]]:
             raise IntegrityError(f"{where} is damaged: its data ends without an end mark")
 
 
-def _entry(member: tarfile.TarInfo, path: str, seen: dict[str, Entry], data: BinaryIO, end: int, where: str) -> Entry:
+def _entry(
+    member: tarfile.TarInfo, path: str, seen: dict[str, Entry], data: BinaryIO, end: int, where: str, digest: Digest
+) -> Entry:
     if member.isdir():
         return Directory(member.mode & 0o1777)
     if member.issym():
@@ -205,5 +208,5 @@ def _entry(member: tarfile.TarInfo, path: str, seen: dict[str, Entry], data: Bin
         raise IntegrityError(f"{where}: the member {path} is a device, pipe or other special file")
     if member.offset_data + member.size > end:
         raise IntegrityError(f"{where} is damaged: {path} ends too early")
-    content: Content = Slice(data, member.offset_data, member.size)
+    content: Content = Slice(data, member.offset_data, member.size, digest)
     return File(member.mode & 0o777, content)

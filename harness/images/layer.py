@@ -1,12 +1,18 @@
 """A layer: the entries of a part of the tree as one normalised tar, streamed."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
 
 import msgspec
 
 from harness.errors import IntegrityError
+from harness.images import content, tar
 from harness.images.tar import END, Kind, header, padding
 from harness.images.tree import Directory, Entry, File, Symlink
+from harness.locking.imagelock import BUILDER_FORMAT
+from harness.record.hashing import digest_of
+from harness.spec.digest import Digest
 
 _FLUSH = 1 << 20
 
@@ -42,6 +48,29 @@ def layer_size(entries: Sequence[tuple[str, Entry]]) -> int:
     return sum(512 + (entry.content.size if isinstance(entry, File) else 0) for _, entry in entries)
 
 
+def layer_recipe(entries: Sequence[tuple[str, Entry]]) -> Digest:
+    """The digest of all that decides a layer's bytes; no content is read. Of equal recipes the layers are equal."""
+    first: dict[int, str] = {}
+    rows: list[tuple[str, str, int, str]] = []
+    for path, entry in entries:
+        match entry:
+            case Directory(mode):
+                rows.append((path, "folder", mode, ""))
+            case Symlink(target):
+                rows.append((path, "link", 0, target))
+            case File(mode, data) if (link := first.setdefault(id(data), path)) != path:
+                rows.append((path, "hard link", mode, link))
+            case File(mode, data):
+                rows.append((path, "file", mode, data.source))
+    return digest_of(msgspec.json.encode((BUILDER_FORMAT, _writer(), rows)))
+
+
+@cache
+def _writer() -> Digest:
+    """The digest of the code that makes bytes of entries, in case that it changes and the builder's format does not."""
+    return digest_of(b"".join(Path(module).read_bytes() for module in (__file__, content.__file__, tar.__file__)))
+
+
 def _pieces(entries: Sequence[tuple[str, Entry]]) -> Iterator[bytes]:
     written: dict[int, str] = {}
     for path, entry in entries:
@@ -50,15 +79,15 @@ def _pieces(entries: Sequence[tuple[str, Entry]]) -> Iterator[bytes]:
                 yield header(path, Kind.DIRECTORY, mode)
             case Symlink(target):
                 yield header(path, Kind.SYMLINK, 0o777, target=target)
-            case File(mode, content) if (first := written.setdefault(id(content), path)) != path:
+            case File(mode, data) if (first := written.setdefault(id(data), path)) != path:
                 yield header(path, Kind.HARDLINK, mode, target=first)
-            case File(mode, content):
-                yield header(path, Kind.FILE, mode, size=content.size)
+            case File(mode, data):
+                yield header(path, Kind.FILE, mode, size=data.size)
                 size = 0
-                for chunk in content.chunks():
+                for chunk in data.chunks():
                     size += len(chunk)
                     yield chunk
-                if size != content.size:
-                    raise IntegrityError(f"/{path} has {size} bytes where its archive says {content.size}")
+                if size != data.size:
+                    raise IntegrityError(f"/{path} has {size} bytes where its archive says {data.size}")
                 yield padding(size)
     yield END

@@ -231,7 +231,8 @@ class _Source(WheelFile):
             raise IntegrityError(
                 f"{self._wheel.filename}: RECORD does not give {info.filename} its size and a strong hash"
             )
-        return _Member(ZipMember(self._zipfile, info, record.hash_.name, record.hash_.value), record)
+        content = ZipMember(self._zipfile, info, record.hash_.name, record.hash_.value, self._wheel.digest)
+        return _Member(content, record)
 
 
 class _Destination(WheelDestination):

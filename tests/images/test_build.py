@@ -12,13 +12,14 @@ import pytest
 from image_packages import Checkout, deb, member, wheel
 
 from harness.errors import IntegrityError, OutdatedLockError, PrerequisiteError, UsageError
+from harness.images import assembly
 from harness.images import build as build_module
 from harness.images.assembly import ClosedError
 from harness.images.build import build, open_image
 from harness.images.export import archive_chunks
 from harness.images.layer import PlannedLayer
 from harness.images.registry import serve
-from harness.locking.imagelock import SCHEMA, ImageLock
+from harness.locking.imagelock import SCHEMA, ImageLock, LayerLock
 from harness.locking.lockfile import read_lock, write_lock
 from harness.spec.digest import Digest
 from harness.store.fetch import fetch
@@ -120,14 +121,66 @@ def test_with_nothing_changed_nothing_is_done(checkout: Checkout, monkeypatch: p
     assert before == {path: path.stat().st_mtime_ns for path in checkout.root.rglob("*")}
 
 
+def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the layers that are written from now on."""
+    names: list[str] = []
+    real = assembly._write
+
+    def spy(layer: PlannedLayer, *rest: object) -> LayerLock:
+        names.append(layer.name)
+        return real(layer, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(assembly, "_write", spy)
+    return names
+
+
+def test_with_one_wheel_changed_only_its_layer_is_written(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make(checkout)
+    names = written(monkeypatch)
+    checkout.wheels["small"] = wheel("small", {"small/__init__.py": b"1"})
+    second = make(checkout.write())
+    assert names == ["wheels"]
+    assert first.manifest != second.manifest
+    assert build("tiny", root=checkout.root, store=checkout.store, anew=True) == second
+    assert sorted(names[1:]) == sorted(LAYERS)
+
+
+@pytest.mark.parametrize("what", ["the layer", "a part of the layer", "the note", "a part of the note"])
+def test_a_layer_of_which_not_all_is_left_is_written_again(
+    what: str, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = make(checkout)
+    names = written(monkeypatch)
+    assert make(checkout) == lock
+    assert names == []
+    notes = {
+        msgspec.json.decode(path.read_bytes())["name"]: path for path in (checkout.store.home / "layers").iterdir()
+    }
+    path = notes["debian"] if "note" in what else checkout.store.path(lock.layers[0].digest)
+    data = path.read_bytes()
+    path.unlink()
+    if "part" in what:
+        path.write_bytes(data[:-1])
+    assert make(checkout) == lock
+    assert names == ["debian"]
+
+
+def test_another_way_to_write_layers_writes_them_all(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(checkout)
+    names = written(monkeypatch)
+    monkeypatch.setattr("harness.images.layer._writer", lambda: "another")
+    make(checkout)
+    assert sorted(names) == sorted(LAYERS)
+
+
 def test_an_image_made_anew_has_every_layer_made_again(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = make(checkout)
     made: list[str] = []
     real = build_module.make_layers
 
-    def spy(planned: list[PlannedLayer], *rest: object) -> None:
+    def spy(planned: list[PlannedLayer], *rest: object, **how: bool) -> None:
         made.extend(layer.name for layer in planned)
-        real(planned, *rest)  # type: ignore[arg-type]
+        real(planned, *rest, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(build_module, "make_layers", spy)
     committed = (checkout.folder / "image.lock").read_bytes()
@@ -142,9 +195,9 @@ def test_an_image_that_no_longer_comes_out_as_its_lock_says_is_found_by_making_i
     make(checkout)
     real = build_module.make_layers
 
-    def another_builder(planned: list[PlannedLayer], *rest: object) -> None:
+    def another_builder(planned: list[PlannedLayer], *rest: object, **how: bool) -> None:
         fewer = msgspec.structs.replace(planned[0], entries=planned[0].entries[:-1])
-        real([fewer, *planned[1:]], *rest)  # type: ignore[arg-type]
+        real([fewer, *planned[1:]], *rest, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(build_module, "make_layers", another_builder)
     rebuild(checkout)
@@ -166,11 +219,11 @@ def test_an_image_made_anew_rests_on_artifacts_that_are_checked(
 def test_only_what_is_missing_is_made(checkout: Checkout) -> None:
     lock = make(checkout)
     kept = checkout.store.path(lock.layers[0].digest)
-    before = kept.stat().st_mtime_ns
+    before = kept.stat().st_ino
     checkout.store.path(lock.layers[1].digest).unlink()
     assert rebuild(checkout) == lock
     assert checkout.store.verified_path(lock.layers[1].digest)
-    assert kept.stat().st_mtime_ns == before
+    assert kept.stat().st_ino == before
 
 
 def test_an_image_without_a_lock_is_refused_until_one_is_asked_for(checkout: Checkout) -> None:

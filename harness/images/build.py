@@ -13,6 +13,7 @@ from harness.images.difference import describe_layer
 from harness.images.inputs import Inputs
 from harness.images.layer import PlannedLayer
 from harness.images.manifest import Documents, make_documents
+from harness.images.nvidia import require_toolkit_files
 from harness.locking.base import BaseImage
 from harness.locking.check import input_digests
 from harness.locking.debian import DebianLock, read_debian_lock
@@ -345,6 +346,8 @@ def _make(project: _Project, store: Store, progress: Progress, *, anew: bool) ->
 
             base = load_base(spec, project.root, store, progress)
         planned = _plan(project.inputs, store, progress, base)
+        if spec.variant == "cuda" and base is None:  # a base may hold what our own layers lack
+            require_toolkit_files(spec.name, (entry for layer in planned for entry in layer.entries))
         try:
             make_layers(planned, store, progress, stop, done, anew=anew)
         finally:

@@ -40,7 +40,6 @@ def made(checkout: Checkout) -> Checkout:
     """An image in which one library is there in two versions, and one content at two places."""
     checkout.wheels = {name: wheel(name, files) for name, files in WHEELS.items()}
     checkout.debs["tools"] = deb("tools", [folder("./usr/"), member("./lib/libtool.so.1.0", noise(b"tool", 400))])
-    checkout.spec = checkout.spec.replace("variant: cpu", "variant: cuda")
     checkout.write()
     build("tiny", root=checkout.root, store=checkout.store, update=True)
     return checkout

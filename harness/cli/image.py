@@ -8,6 +8,7 @@ import msgspec
 import typer
 from rich.table import Table
 
+from harness.cli import sbom
 from harness.cli.console import ConsoleProgress, stdout
 from harness.cli.options import open_store
 from harness.cli.tables import short
@@ -17,6 +18,7 @@ from harness.images.export import export_archive, export_layout, list_images, sh
 from harness.runs.project import find_root
 
 app = typer.Typer(help="List, show and export images.", no_args_is_help=True)
+app.command("sbom")(sbom.sbom)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 

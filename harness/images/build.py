@@ -120,15 +120,7 @@ def open_image(name: str, *, root: Path, store: Store, progress: Progress = SILE
         OutdatedLockError: spec, locks or variables are not those that `image.lock` was made from.
         IntegrityError: `image.lock` contradicts itself.
     """
-    project = _read(name, root)
-    lock = _required(project)
-    if stale := _stale(project, lock):
-        raise OutdatedLockError(
-            f"{project.path} was made from other inputs: {', '.join(stale)} changed since",
-            hint=f"Run `harness build {name} --update`, and commit the lock.",
-        )
-    documents = _documents(project.inputs.spec, lock.layers, _base(lock))
-    _check_documents(project, lock, documents)
+    project, lock, documents = _fitting(name, root)
     own = lock.layers[len(base_layers(lock)) :]
 
     def plan() -> list[PlannedLayer]:
@@ -184,6 +176,36 @@ def build(
     return lock
 
 
+def image_inputs(name: str, root: Path) -> tuple[Inputs, ImageLock]:
+    """What an image is made from, and the lock that it is made to.
+
+    Raises:
+        HarnessError: as for `open_image`.
+    """
+    project, lock, _ = _fitting(name, root)
+    return project.inputs, lock
+
+
+def artifact_reader(inputs: Inputs, store: Store, progress: Progress) -> Callable[[Digest], Path]:
+    """A function from a digest to that artifact's verified file. All that the store lacks are fetched first.
+
+    Raises:
+        PrerequisiteError: an artifact can't be fetched from anywhere.
+        IntegrityError: likewise, and somebody has another file under its name.
+    """
+    _fetch(inputs, store, progress)
+
+    def artifact(digest: Digest) -> Path:
+        try:
+            return store.verified_path(digest)
+        except CorruptObjectError as error:
+            progress.note(f"{error.message}. It is fetched again")
+        _fetch(inputs, store, progress)
+        return store.verified_path(digest)
+
+    return artifact
+
+
 def image_state(name: str, root: Path) -> tuple[dict[str, Digest], ImageLock | None, list[str]]:
     """The digests of an image's inputs, its lock if there is one, and the inputs that changed since that was made.
 
@@ -205,6 +227,19 @@ def _read(name: str, root: Path) -> _Project:
     lock = read_lock(path, ImageLock, schema=SCHEMA) if path.exists() else None
     inputs = Inputs(spec=spec, debian=debian, python=python)
     return _Project(root=root, inputs=inputs, digests=digests, path=path, lock=lock)
+
+
+def _fitting(name: str, root: Path) -> tuple[_Project, ImageLock, Documents]:
+    project = _read(name, root)
+    lock = _required(project)
+    if stale := _stale(project, lock):
+        raise OutdatedLockError(
+            f"{project.path} was made from other inputs: {', '.join(stale)} changed since",
+            hint=f"Run `harness build {name} --update`, and commit the lock.",
+        )
+    documents = _documents(project.inputs.spec, lock.layers, _base(lock))
+    _check_documents(project, lock, documents)
+    return project, lock, documents
 
 
 def _required(project: _Project) -> ImageLock:
@@ -301,16 +336,7 @@ def _plan(inputs: Inputs, store: Store, progress: Progress, base: BaseImage | No
     """The layers' contents, all artifacts fetched that the store lacks. A base's layers are in the store already."""
     from harness.images.plan import plan_layers  # a quarter of a second, which an unchanged build need not wait
 
-    _fetch(inputs, store, progress)
-
-    def artifact(digest: Digest) -> Path:
-        try:
-            return store.verified_path(digest)
-        except CorruptObjectError as error:
-            progress.note(f"{error.message}. It is fetched again")
-        _fetch(inputs, store, progress)
-        return store.verified_path(digest)
-
+    artifact = artifact_reader(inputs, store, progress)
     with store.temporary_folder() as folder:
         below = [store.verified_path(layer.digest) for layer in base.layers] if base is not None else []
         return plan_layers(inputs, artifact, folder, workers=workers(), base=below)

@@ -107,15 +107,16 @@ def wheel(
     recorded: Mapping[str, bytes] = {},
     order: int = 1,
     tag: str = "py3-none-any",
+    metadata: str = "",
 ) -> bytes:
-    """A wheel that holds `files`; `order=-1` writes the members backwards.
+    """A wheel that holds `files`; `order=-1` writes the members backwards, `metadata` are more lines of METADATA.
 
     `record` replaces RECORD's text; `recorded` is what RECORD says of some files in place of the truth.
     """
     dist_info = f"{name}-{version}.dist-info"
     items = list(files.items()) if isinstance(files, Mapping) else list(files)
     items += [
-        (f"{dist_info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()),
+        (f"{dist_info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{metadata}".encode()),
         (
             f"{dist_info}/WHEEL",
             f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),

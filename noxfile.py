@@ -171,6 +171,18 @@ def arm64(session: nox.Session) -> None:
 
 
 @nox.session
+def cuda_image(session: nox.Session) -> None:
+    """Build the CUDA image, 5 GB, and test it on the CPU: digest, imports, what a GPU's runtime needs."""
+    if reason := _no_engine():
+        session.skip(reason)
+    _install(session, *DEVELOPMENT)
+    _run(session, "python", "-m", "harness", "build", "cuda")
+    variables = {**_variables(os.environ), "HARNESS_TEST_CUDA_IMAGE": "1"}
+    command = ("python", "-m", "pytest", "-n", "0", "tests/integration/test_cuda_image.py", *session.posargs)
+    session.run(*command, env=variables, include_outer_env=False)
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Check all that a release must pass, and write the page that its manager signs."""
     if not any(argument.partition("=")[0] == "--release" for argument in session.posargs):

@@ -13,7 +13,7 @@ QUICK = {"lint", "types", "imports"}
 SESSIONS = QUICK | {
     "tests", "outside-3.11", "outside-3.12", "outside-3.13", "deterministic_run(host)", "deterministic_run(cpu)",
     "deterministic_run(cpu-prev)", "deterministic_run(cuda)", "matrix", "drift", "bench", "release",
-    "cross_cpu", "fuzz_archives", "trixie", "arm64",
+    "cross_cpu", "cuda_image", "fuzz_archives", "trixie", "arm64",
 }  # fmt: skip
 
 
@@ -159,6 +159,14 @@ def played(root: Path, session: str, *arguments: str) -> list[list[str]]:
 @pytest.mark.parametrize("arguments", [("--release", "v1.0"), ("--first", "--release=v1.0")])
 def test_a_release_that_is_named_is_checked(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert played(tmp_path, "release", *arguments)[-1] == ["python", "-m", "harness", "release-check", *arguments]
+
+
+def test_the_cuda_image_is_built_and_then_tested_in_a_session_alone(tmp_path: Path) -> None:
+    _, built, tested = played(tmp_path, "cuda_image", "-k", "imports")
+    assert built == ["python", "-m", "harness", "build", "cuda"]
+    assert tested[:3] == ["python", "-m", "pytest"]
+    assert "tests/integration/test_cuda_image.py" in tested
+    assert tested[-2:] == ["-k", "imports"]
 
 
 def dry(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from debian.arfile import ArError, ArFile
-from debian.deb822 import Deb822
 
 from harness.errors import IntegrityError, ToolError
 from harness.images.content import CHUNK, Bounded, Content, Inline, Slice
+from harness.images.dpkg import paragraph, status_path, sums_path
 from harness.images.paths import MERGED, link_target, member_path, merged
 from harness.images.tree import Directory, Entry, File, Symlink
 from harness.locking.debian import DebianPackage
@@ -46,7 +46,7 @@ def read_deb(package: DebianPackage, path: Path, temporary: Path) -> list[tuple[
     """The entries of the package in the file `path`, in the archive's order, at their places with `/usr` merged.
 
     Modes are the archive's, but set-user and set-group bits are left out: every owner becomes root, and runs
-    may gain no privileges. The package's control fields go to `var/lib/dpkg/status.d`, where scanners look for them.
+    may gain no privileges. The package's control fields and sums go to where scanners look for them (`images.dpkg`).
     The data is unpacked once, to an unnamed file in the folder `temporary`, from which the contents are read.
 
     Raises:
@@ -61,14 +61,14 @@ def read_deb(package: DebianPackage, path: Path, temporary: Path) -> list[tuple[
             archive = ArFile(fileobj=file)
             if not archive.getnames() or archive.getnames()[0] != "debian-binary":
                 raise IntegrityError(f"{where} is not a Debian package")
-            control = _control(archive, package, where, temporary)
+            control, sums = _control(archive, package, where, temporary)
             limit = min(MAX_UNPACKED, max(_FREE, MAX_RATIO * path.stat().st_size))
             data = _unpacked(archive, "data.tar", temporary, where, limit)
         entries = list(_entries(data, where, package.digest))
     except _DAMAGED as error:
         raise IntegrityError(f"{where} is damaged and cannot be read: {error}") from error
-    status = f"var/lib/dpkg/status.d/{package.name}"
-    return [*entries, (status, File(0o644, Inline(control)))]
+    about = [(status_path(package.name), control), (sums_path(package.name), sums)]
+    return [*entries, *((path, File(0o644, Inline(text))) for path, text in about if text)]
 
 
 class _Forward(io.FileIO):
@@ -86,21 +86,23 @@ class _Forward(io.FileIO):
         return super().seek(offset, whence)
 
 
-def _control(archive: Any, package: DebianPackage, where: str, temporary: Path) -> bytes:
+def _control(archive: Any, package: DebianPackage, where: str, temporary: Path) -> tuple[bytes, bytes]:
+    """The package's paragraph for `status.d`, and its `md5sums`, empty where it has none."""
     file = _unpacked(archive, "control.tar", temporary, where, MAX_CONTROL)
+    texts: dict[str, bytes] = {}
     with tarfile.open(fileobj=cast("Any", Bounded(file, MAX_HEADER)), mode="r:") as members:
         for member in members:
-            if member.name in ("control", "./control") and member.isreg():
-                text = os.pread(file.fileno(), member.size, member.offset_data)
-                break
-        else:
-            raise IntegrityError(f"{where} has no control file")
-    fields = Deb822(text.decode())  # of bytes it would guess the encoding
+            name = member.name.removeprefix("./")
+            if name in ("control", "md5sums") and member.isreg():
+                texts.setdefault(name, os.pread(file.fileno(), member.size, member.offset_data))
+    if "control" not in texts:
+        raise IntegrityError(f"{where} has no control file")
+    fields, text = paragraph(texts["control"], where)
     found = (fields.get("Package"), fields.get("Version"), fields.get("Architecture"))
     if found != (package.name, package.version, package.architecture):
         said = " ".join(str(value) for value in found)
         raise IntegrityError(f"{where} for {package.architecture} says in its control file that it is {said}")
-    return text.rstrip(b"\n") + b"\n"
+    return text, texts.get("md5sums", b"")
 
 
 def _unpacked(archive: Any, part: str, temporary: Path, where: str, limit: int) -> BinaryIO:

@@ -8,8 +8,10 @@ from harness.errors import UsageError
 from harness.images.basefiles import BaseFiles, lay_over
 from harness.images.content import Inline
 from harness.images.deb import read_deb
+from harness.images.dpkg import sums_of, sums_path
 from harness.images.inputs import Inputs
 from harness.images.layer import PlannedLayer, layer_size
+from harness.images.ldcache import add_linker_cache
 from harness.images.paths import MERGED, Excludes, link_target, member_path, merged
 from harness.images.tree import Directory, Entry, File, Symlink, Tree
 from harness.images.wheel import read_wheel
@@ -59,6 +61,8 @@ def plan_layers(
     _add_configuration(tree, inputs.spec, below)
     if below is not None:
         lay_over(tree, below, inputs.spec)
+    else:
+        add_linker_cache(tree, inputs.spec.debian.architecture, layer=CONFIGURATION, temporary=temporary)
     layers = [PlannedLayer(name, entries, layer_size(entries)) for name, entries in tree.layers().items()]
     if len(base) + len(layers) > MAX_LAYERS:
         raise UsageError(
@@ -72,9 +76,13 @@ def plan_layers(
 def _add_debian(tree: Tree, inputs: Inputs, archives: Iterable[list[tuple[str, Entry]]]) -> None:
     exclude = Excludes(inputs.spec.debian.exclude)
     for package, entries in zip(inputs.debian.packages, archives, strict=True):
-        for path, entry in entries:
-            if path not in exclude:
-                tree.add(path, entry, origin=package.name, layer=DEBIAN)
+        kept = {path: entry for path, entry in entries if path not in exclude}
+        sums = kept.get(sums_path(package.name))
+        if isinstance(sums, File):
+            text = sums_of(b"".join(sums.content.chunks()), kept, f"{package.name} {package.version}")
+            kept[sums_path(package.name)] = File(sums.mode, Inline(text))
+        for path, entry in kept.items():
+            tree.add(path, entry, origin=package.name, layer=DEBIAN)
     for folder in MERGED:
         if merged(folder) in tree:
             tree.add(folder, Symlink(merged(folder)), origin="the merged /usr", layer=DEBIAN)

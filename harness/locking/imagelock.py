@@ -6,7 +6,7 @@ from harness.locking.base import BaseImage
 from harness.spec.digest import Digest
 
 SCHEMA = "harness.image-lock/1"
-BUILDER_FORMAT = 1
+BUILDER_FORMAT = 2
 """The version of how an image is assembled (`harness.images`): raised when equal inputs come to give other bytes."""
 
 INPUTS = ("spec", "debian.lock", "python.txt", "variables")

@@ -80,14 +80,16 @@ def deb(
     control: str | None = None,
     encoding: str = "utf-8",
     data: bytes | None = None,
+    sums: bytes = b"",
 ) -> bytes:
     text = control or f"Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nDescription: a test\n"
     compress = COMPRESSORS[compression]
+    about = [member("./control", text.encode(errors="surrogateescape")), *([member("./md5sums", sums)] if sums else [])]
     unpacked = tar(members, encoding=encoding) if data is None else data
     return ar(
         [
             ("debian-binary", b"2.0\n"),
-            (f"control.tar{compression}", compress(tar([member("./control", text.encode(errors="surrogateescape"))]))),
+            (f"control.tar{compression}", compress(tar(about))),
             (f"data.tar{compression}", compress(unpacked)),
         ]
     )

@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from harness.images.build import build, open_image
 from harness.images.export import archive_chunks
 from harness.images.layer import PlannedLayer
 from harness.images.registry import serve
-from harness.locking.imagelock import SCHEMA, ImageLock, LayerLock
+from harness.locking.imagelock import BUILDER_FORMAT, SCHEMA, ImageLock, LayerLock
 from harness.locking.lockfile import read_lock, write_lock
 from harness.spec.digest import Digest
 from harness.store.fetch import fetch
@@ -29,7 +30,7 @@ from harness.store.store import Store
 # What the layers of these tests' image are. They rest on this room's formats and on the text of installer's scripts: if
 # one of them changes, so does every committed image.lock, and the builder's format must be raised.
 LAYERS = {
-    "debian": "sha256:25ec7870d3cec1b9ecdee5ef84bcf309b110d557fea3e163fc488738355ce0a4",
+    "debian": "sha256:d859a2937b303099817c0303dc20d9ed6fce0d08f689aeb2e745e14ef2de41f4",
     "wheel:large": "sha256:e911b081ecb74838f773fc47a8824d5680f360d8d5e5684d5d6923195cff0bcc",
     "wheels": "sha256:c871487811c3ef38a162548248997cb355a82875ac97b4c8e0f7ef7ed77085f6",
     "configuration": "sha256:d1fa704feffa936a3a309292905544aa8623775444f83935cda1e189f30f277e",
@@ -74,6 +75,18 @@ def test_layers_are_cut_by_origin_and_are_these_bytes(checkout: Checkout) -> Non
         assert checkout.store.verified_path(layer.digest).stat().st_size == layer.size
     assert read_lock(checkout.folder / "image.lock", ImageLock, schema=SCHEMA) == lock
     assert rebuild(checkout) == lock
+
+
+def test_sums_of_files_that_are_left_out_are_left_out(checkout: Checkout) -> None:
+    rows = [b"%032d  %s\n" % (0, name) for name in (b"bin/sh", b"usr/share/doc/base/copyright")]
+    checkout.debs["base"] = deb(
+        "base", [member("./bin/sh"), member("./usr/share/doc/base/copyright")], sums=b"".join(rows)
+    )
+    lock = make(checkout.write())
+    with tarfile.open(checkout.store.path(lock.layers[0].digest)) as layer:
+        kept = layer.extractfile("var/lib/dpkg/status.d/base.md5sums")
+        assert kept is not None
+        assert kept.read() == rows[0]
 
 
 @pytest.mark.parametrize(("umask", "zone"), [(0o077, "Asia/Kathmandu"), (0o000, "America/Caracas")])
@@ -259,7 +272,7 @@ def test_a_lock_whose_layer_is_another_is_missed_even_with_equal_inputs(checkout
 
 def test_a_lock_of_another_builder_is_missed(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     make(checkout)
-    monkeypatch.setattr(build_module, "BUILDER_FORMAT", 2)
+    monkeypatch.setattr(build_module, "BUILDER_FORMAT", BUILDER_FORMAT + 1)
     with pytest.raises(IntegrityError, match="its layers are alike, but its config is"):
         rebuild(checkout)
     with (

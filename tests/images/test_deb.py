@@ -32,7 +32,15 @@ def test_a_package_is_read_however_it_is_compressed(compression: str, package: D
     entries = read(data, package, tmp_path)
     assert entries["usr"] == Directory(0o755)
     assert text(entries["usr/a"]) == b"A" * 3_000_000
-    assert b"Package: evil\n" in text(entries["var/lib/dpkg/status.d/evil"])
+    assert text(entries["var/lib/dpkg/status.d/evil"]).startswith(b"Package: evil\n")
+    assert "var/lib/dpkg/status.d/evil.md5sums" not in entries
+
+
+def test_a_packages_paragraph_and_sums_go_where_scanners_look(package: DebianPackage, tmp_path: Path) -> None:
+    sums = b"d41d8cd98f00b204e9800998ecf8427e  bin/sh\n"
+    entries = read(deb("evil", [member("./bin/sh")], sums=sums), package, tmp_path)
+    assert text(entries["var/lib/dpkg/status.d/evil"]).endswith(b"Status: install ok installed\n")
+    assert text(entries["var/lib/dpkg/status.d/evil.md5sums"]) == sums
 
 
 def test_what_is_shipped_in_the_root_goes_to_the_merged_usr(package: DebianPackage, tmp_path: Path) -> None:
@@ -176,7 +184,7 @@ def test_a_control_archive_that_unpacks_without_end_is_refused(
 
 def test_a_control_file_that_is_not_utf8_is_refused_and_not_guessed_at(package: DebianPackage, tmp_path: Path) -> None:
     data = deb("evil", [], control="Package: evil\nVersion: 1.0\nArchitecture: amd64\nDescription: \udcff\n")
-    with pytest.raises(IntegrityError, match="cannot be read"):
+    with pytest.raises(IntegrityError, match="the control file is not UTF-8"):
         read(data, package, tmp_path)
 
 

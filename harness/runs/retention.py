@@ -68,6 +68,7 @@ def plan(results: Path, rule: Rule, *, root: Path, store: Store, now: datetime |
     archive = Archive(results)
     named = named_by_rule(archive.runs, rule, now or datetime.now(UTC))
     reasons = protected(archive.runs, documents=_documents(results, root), kept=_kept(results, store))
+    reasons |= {run.label.run_id: "it is a link" for run in named if run.folder.is_symlink()}
     fates = (Fate(run=run, size=_size(run.folder), reason=reasons.get(run.label.run_id)) for run in named)
     return Plan(fates=tuple(fates), others=len(archive.runs) - len(named), notes=tuple(archive.notes))
 

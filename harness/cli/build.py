@@ -57,7 +57,6 @@ def build(
 
 
 def _with_code(name: str, project: Path, *, load: bool, as_json: bool) -> int:
-    from harness.images.export import tag
     from harness.runs.selfcontained import open_chosen
 
     store = open_store()
@@ -68,15 +67,16 @@ def _with_code(name: str, project: Path, *, load: bool, as_json: bool) -> int:
         image.fetch()
         for layer in image.lock.layers:
             image.blob(layer.digest)
+        loaded = None
         if load:
             from harness.engines.docker import DockerEngine
 
-            DockerEngine(progress=progress).prepare(image)
+            loaded = DockerEngine(progress=progress).load(image)
         lock = image.lock
     if as_json:
         stdout.file.write(msgspec.json.encode(lock).decode() + "\n")
         return ExitCode.OK
     stdout.print(f"{lock.name}@{lock.manifest}", markup=False, highlight=False)
-    if load:
-        stdout.print(f"  in the engine as {tag(image)}", markup=False, highlight=False)
+    if loaded:
+        stdout.print(f"  in the engine as {loaded}", markup=False, highlight=False)
     return ExitCode.OK

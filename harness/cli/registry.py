@@ -115,7 +115,7 @@ def pull(
 
     Exit codes: 0 it is here, and its digests are right; 2 trouble; 4 the registry served something else.
     """
-    from harness.images.export import list_images, tag
+    from harness.images.export import list_images
     from harness.images.transport import pull_image
 
     repository = _repository(source, ca, plain_http=plain_http, push=False)
@@ -126,8 +126,7 @@ def pull(
         if not store_only:
             from harness.engines.docker import DockerEngine
 
-            DockerEngine(progress=progress).prepare(image)
-            engine = tag(image)
+            engine = DockerEngine(progress=progress).load(image)
     known = tuple(one.name for one in list_images(find_root(Path.cwd()), store) if one.manifest == image.lock.manifest)
     pulled = Pulled(
         name=image.lock.name,

@@ -61,6 +61,17 @@ def engine_address(environ: Mapping[str, str]) -> str:
     return f"unix://{next((socket for socket in sockets if socket.exists()), sockets[0])}"
 
 
+def is_podman(client: docker.DockerClient) -> bool:
+    """Whether what answers is podman in Docker's words: it differs where its documentation says nothing.
+
+    Raises:
+        ToolError: the daemon failed.
+    """
+    with daemon_errors("to say what it is"):
+        components = client.version().get("Components") or []
+    return any(str(component.get("Name", "")).startswith("Podman") for component in components)
+
+
 @contextmanager
 def daemon_errors(doing: str) -> Iterator[None]:
     """Turn a failure of the daemon asked `to do` something into one sentence.

@@ -1,6 +1,7 @@
 """How a container is cut off from everything but its declared inputs: every flag, with its reason."""
 
 import re
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,17 @@ def container_options(
         "log_config": LogConfig(type="none"),
         **({"device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])]} if spec.gpu else {}),
     }
+
+
+def own_limits() -> list[Ulimit]:
+    """Limits on files and processes that podman may give: of itself it asks for more than one in a container has.
+
+    Podman takes no more processes for itself than the kernel has numbers for.
+    """
+    files, processes = (resource.getrlimit(number)[1] for number in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC))
+    numbers = int(Path("/proc/sys/kernel/pid_max").read_text())
+    limits = {"nofile": files, "nproc": numbers if processes == resource.RLIM_INFINITY else min(processes, numbers)}
+    return [Ulimit(name=name, soft=limit, hard=limit) for name, limit in limits.items()]
 
 
 def accounts_files(uid: int, gid: int) -> dict[str, str]:

@@ -64,10 +64,20 @@ def deliver_image(client: docker.DockerClient, image: Image, progress: Progress)
             f"After taking image {reference.name} the Docker daemon holds no image of digest {reference.manifest}",
             hint="Look at the daemon's log, and run `harness build` to check the image.",
         )
-    repository, _, version = tag(image).partition(":")
-    with daemon_errors(f"to name image {reference.name}"):
-        client.api.tag(found, repository, tag=version, force=True)
+    name_image(client, image, found)
     return found
+
+
+def name_image(client: docker.DockerClient, image: Image, identity: str) -> str:
+    """Give the daemon's image `identity` the name under which a person finds `image`; that name.
+
+    Raises:
+        ToolError: the daemon failed.
+    """
+    repository, _, version = tag(image).partition(":")
+    with daemon_errors(f"to name image {image.reference.name}"):
+        client.api.tag(identity, repository, tag=version, force=True)
+    return tag(image)
 
 
 def _pull(client: docker.DockerClient, image: Image, progress: Progress) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 
-from harness.engines.connection import connect, daemon_errors
+from harness.engines.connection import connect, daemon_errors, is_podman
 from harness.engines.container import (
     IMAGE_LABEL,
     OWNER_LABEL,
@@ -19,8 +19,9 @@ from harness.engines.container import (
     RUN_LABEL,
     accounts_files,
     container_options,
+    own_limits,
 )
-from harness.engines.delivery import deliver_image, find_image
+from harness.engines.delivery import deliver_image, find_image, name_image
 from harness.engines.gpu import gpu_errors
 from harness.engines.interface import Output
 from harness.engines.memory import ContainerMemory
@@ -51,6 +52,7 @@ class DockerEngine:
         self._client = connect()
         self._api: Any = self._client.api  # its stubs leave some functions without types
         self._progress = progress
+        self._podman = is_podman(self._client)
 
     def describe(self) -> dict[str, str]:
         """The daemon, its storage and its kernel."""
@@ -58,7 +60,7 @@ class DockerEngine:
             info = self._client.info()
             version = self._client.version()
         return {
-            "engine": "docker",
+            "engine": "podman" if self._podman else "docker",
             "version": str(version.get("Version", "")),
             "api": str(version.get("ApiVersion", "")),
             "storage_driver": str(info.get("Driver", "")),
@@ -71,6 +73,15 @@ class DockerEngine:
         """Have the daemon hold `image`; at once where it does."""
         if find_image(self._client, image.reference) is None:
             deliver_image(self._client, image, self._progress)
+
+    def load(self, image: Image) -> str:
+        """Have the daemon hold `image` under a name that a person can type; that name.
+
+        Raises:
+            HarnessError: as `prepare`.
+        """
+        identity = find_image(self._client, image.reference) or deliver_image(self._client, image, self._progress)
+        return name_image(self._client, image, identity)
 
     def run(self, spec: RunSpec, *, on_stdout: Output, on_stderr: Output) -> RunResult:
         """Run one container to its end and remove it. `peak_memory` counts the page cache, as the limit does.
@@ -90,8 +101,9 @@ class DockerEngine:
         with (
             terminable(),
             _accounts(user) as accounts,
+            self._seccomp(spec) as seccomp,
             lent_to(Path(spec.output), user),
-            self._container(spec, image=image, user=user, accounts=accounts) as container,
+            self._container(spec, image=image, user=user, accounts=accounts, seccomp=seccomp) as container,
         ):
             return self._follow(spec, container, on_stdout=on_stdout, on_stderr=on_stderr)
 
@@ -130,16 +142,18 @@ class DockerEngine:
 
     @contextmanager
     def _container(
-        self, spec: RunSpec, *, image: str, user: tuple[int, int], accounts: Path | None
+        self, spec: RunSpec, *, image: str, user: tuple[int, int], accounts: Path | None, seccomp: str
     ) -> Iterator[Container]:
         options = container_options(
             spec,
             user=user,
-            seccomp=seccomp_profile(fixed_addresses=not spec.randomize_addresses),
+            seccomp=seccomp,
             image_environment=self._image_environment(image),
             accounts=accounts,
             owner=owner_label(),
         )
+        if self._podman:
+            options["ulimits"] += own_limits()
         container = None
         try:
             doing = f"to create the container of run {spec.run_id}"
@@ -150,6 +164,18 @@ class DockerEngine:
             if container is not None:
                 with undisturbed():
                     self._remove(container, spec)
+
+    @contextmanager
+    def _seccomp(self, spec: RunSpec) -> Iterator[str]:
+        """The run's seccomp profile as the engine takes it: Docker the JSON itself, podman a file's path."""
+        profile = seccomp_profile(fixed_addresses=not spec.randomize_addresses)
+        if not self._podman:
+            yield profile
+            return
+        with tempfile.NamedTemporaryFile("w", prefix="harness-seccomp-", suffix=".json") as file:
+            file.write(profile)
+            file.flush()
+            yield file.name
 
     def _remove(self, container: Container, spec: RunSpec) -> None:
         try:

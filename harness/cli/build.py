@@ -14,9 +14,17 @@ from harness.runs.project import find_root
 
 
 def build(
-    name: Annotated[str, typer.Argument(help="The image: a name under docker/.")] = "cpu",
+    name: Annotated[
+        str | None, typer.Argument(help="The image: a name under docker/.", show_default="cpu, or the bundle's")
+    ] = None,
     update: Annotated[bool, typer.Option("--update", help="Write the digests that came out into image.lock.")] = False,
     anew: Annotated[bool, typer.Option("--anew", help="Make every layer again, whatever the store has.")] = False,
+    bundle: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Build from a bundle of `harness vendor`, offline.")
+    ] = None,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="With --from: write the bundle's spec and locks into this checkout.")
+    ] = False,
     with_code: Annotated[
         bool, typer.Option("--with-code", help="Make the self-contained image: a project as the last layer.")
     ] = False,
@@ -33,12 +41,22 @@ def build(
 
       harness build cpu --anew          every layer again from its artifacts: still the committed digest?
 
+      harness build --from cpu.bundle   without a network: `harness vendor cpu --out cpu.bundle` made the file
+
       harness build cpu --with-code --load    this project in it, for `docker run` and `harness push --with-code`
 
       harness build cpu --update        after `harness lock cpu`: commit the new image.lock
 
-    Exit codes: 0 the image has the committed digest, 2 trouble, 4 it has another one.
+    Exit codes: 0 the image has the committed digest; 1 a lock, or a bundle, is outdated; 2 trouble; 4 it has another
+    digest, or a bundle is damaged.
     """
+    if bundle is not None:
+        if update or with_code or project is not None or load:
+            raise UsageError("--from builds what the bundle names", hint="Leave all but --anew and --adopt out.")
+        return _from_bundle(bundle, name, anew=anew, adopt=adopt, as_json=as_json)
+    if adopt:
+        raise UsageError("--adopt is about --from", hint="Add --from FILE.")
+    name = name or "cpu"
     if with_code:
         if update or anew:
             raise UsageError("--with-code builds on the committed image", hint="Leave --update and --anew out.")
@@ -53,6 +71,23 @@ def build(
         stdout.file.write(msgspec.json.encode(lock).decode() + "\n")
     else:
         stdout.print(f"{lock.name}@{lock.manifest}", markup=False, highlight=False)
+    return ExitCode.OK
+
+
+def _from_bundle(path: Path, name: str | None, *, anew: bool, adopt: bool, as_json: bool) -> int:
+    from harness.images.unbundle import build_from
+
+    root = find_root(Path.cwd())
+    with ConsoleProgress() as progress:
+        built = build_from(path, name=name, root=root, store=open_store(), progress=progress, anew=anew, adopt=adopt)
+        for written in built.written:
+            progress.note(f"Wrote {written}")
+        if not built.known and not adopt:
+            progress.note(f"{root} has no image {built.lock.name}: to run it there, write its spec and locks (--adopt)")
+    if as_json:
+        stdout.file.write(msgspec.json.encode(built.lock).decode() + "\n")
+    else:
+        stdout.print(f"{built.lock.name}@{built.lock.manifest}", markup=False, highlight=False)
     return ExitCode.OK
 
 

@@ -39,6 +39,7 @@ _COMMANDS = {
     "compare": "compare.compare",
     "init": "init.init",
     "build": "build.build",
+    "vendor": "vendor.vendor",
     "lock": "lock.lock",
     "image": "image.app",
     "push": "registry.push",

@@ -24,7 +24,6 @@ from harness.locking.python import PythonLock, read_python_lock
 from harness.spec.digest import Digest
 from harness.spec.run import ImageReference
 from harness.spec.variables import image_variables
-from harness.store.artifact import DebianFile, Wheel
 from harness.store.progress import SILENT, Progress
 from harness.store.store import CorruptObjectError, MissingObjectError, Store
 
@@ -345,10 +344,7 @@ def _plan(inputs: Inputs, store: Store, progress: Progress, base: BaseImage | No
 def _fetch(inputs: Inputs, store: Store, progress: Progress) -> None:
     from harness.store.fetch import fetch
 
-    lock = inputs.debian
-    packages = [DebianFile(file.path, file.digest, file.size, lock.suite, lock.snapshot) for file in lock.packages]
-    wheels = [Wheel(file.name, file.version, file.filename, file.digest) for file in inputs.python.wheels]
-    fetch(store, [*packages, *wheels], progress=progress)
+    fetch(store, inputs.artifacts(), progress=progress)
 
 
 def _make(project: _Project, store: Store, progress: Progress, *, anew: bool) -> ImageLock:

@@ -5,6 +5,7 @@ import msgspec
 from harness.locking.debian import DebianLock
 from harness.locking.imagespec import ImageSpec
 from harness.locking.python import PythonLock
+from harness.store.artifact import Artifact, DebianFile, Wheel
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,3 +14,10 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     spec: ImageSpec
     debian: DebianLock
     python: PythonLock
+
+    def artifacts(self) -> list[Artifact]:
+        """The files that the locks name, as they are fetched."""
+        lock = self.debian
+        packages = [DebianFile(file.path, file.digest, file.size, lock.suite, lock.snapshot) for file in lock.packages]
+        wheels = [Wheel(file.name, file.version, file.filename, file.digest) for file in self.python.wheels]
+        return [*packages, *wheels]

@@ -1,0 +1,126 @@
+"""Bundles as a person meets them: `harness vendor` here, `harness build --from` where there is no network at all."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "images"))
+
+from image_packages import Checkout
+
+from harness.store.store import Store
+
+CHECKOUT = Path(__file__).parents[2]
+Done = subprocess.CompletedProcess[str]
+
+
+def harness(*arguments: object, home: Path, cwd: Path, before: tuple[str, ...] = ()) -> Done:
+    """The command with no variables but those it needs: what index or mirror somebody set is not there to help."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "HARNESS_HOME": str(home),
+        "PYTHONPATH": str(CHECKOUT),
+    }
+    command = [*before, sys.executable, "-m", "harness", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    checkout = Checkout(tmp_path / "checkout", Store(tmp_path / "store")).write()
+    done = harness("build", "tiny", "--update", home=checkout.store.home, cwd=checkout.root)
+    assert done.returncode == 0, done.stderr
+    return checkout
+
+
+@pytest.fixture
+def bundle(checkout: Checkout, tmp_path: Path) -> Path:
+    done = harness("vendor", "tiny", "--out", tmp_path / "tiny.bundle", home=checkout.store.home, cwd=checkout.root)
+    assert done.returncode == 0, done.stderr
+    digest = hashlib.sha256((tmp_path / "tiny.bundle").read_bytes()).hexdigest()
+    assert f"sha256:{digest}" in done.stdout
+    return tmp_path / "tiny.bundle"
+
+
+@pytest.fixture
+def without_network() -> tuple[str, ...]:
+    """A namespace of its own, in which even the loopback is down."""
+    words = ("unshare", "--net")
+    try:
+        shown = subprocess.run([*words, "cat", "/proc/net/dev"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root can make a network namespace, with util-linux's unshare")
+    assert [line.split(":")[0].strip() for line in shown.splitlines()[2:]] in (["lo"], [])
+    return words
+
+
+def test_a_bundle_builds_the_committed_image_in_a_namespace_without_a_network(
+    checkout: Checkout, bundle: Path, tmp_path: Path, without_network: tuple[str, ...]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "docker").mkdir()
+    done = harness(
+        "build", "--from", bundle, home=tmp_path / "fresh", cwd=tmp_path / "elsewhere", before=without_network
+    )
+    assert done.returncode == 0, done.stderr
+    lock = json.loads((checkout.folder / "image.lock").read_bytes())
+    assert done.stdout == f"tiny@{lock['manifest']}\n"
+    store = Store(tmp_path / "fresh")
+    for layer in lock["layers"]:
+        store.verified_path(layer["digest"])
+
+
+def test_without_a_bundle_the_same_namespace_can_build_nothing(
+    checkout: Checkout, tmp_path: Path, without_network: tuple[str, ...]
+) -> None:
+    done = harness("build", "tiny", home=tmp_path / "fresh", cwd=checkout.root, before=without_network)
+    assert done.returncode == 2
+    assert "could not be fetched from anywhere" in done.stderr
+
+
+def test_the_json_says_what_was_written_and_what_was_built(checkout: Checkout, bundle: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.bundle"
+    done = harness("vendor", "tiny", "--out", again, "--json", home=checkout.store.home, cwd=checkout.root)
+    told = json.loads(done.stdout)
+    assert again.read_bytes() == bundle.read_bytes()
+    assert told["digest"] == f"sha256:{hashlib.sha256(again.read_bytes()).hexdigest()}"
+    assert (told["size"], told["artifacts"], told["image"]) == (again.stat().st_size, 4, "tiny")
+    built = harness("build", "--from", again, "--json", home=tmp_path / "fresh", cwd=checkout.root)
+    assert json.loads(built.stdout) == json.loads((checkout.folder / "image.lock").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--update",), "--from"), (("--with-code",), "--from"), (("--load",), "--from"), (("cpu",), "not of cpu"),
+    ],
+)  # fmt: skip
+def test_what_goes_ill_with_a_bundle_is_refused(
+    checkout: Checkout, bundle: Path, arguments: tuple[str, ...], word: str
+) -> None:
+    done = harness("build", "--from", bundle, *arguments, home=checkout.store.home, cwd=checkout.root)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert word in done.stderr
+
+
+def test_an_altered_bundle_is_one_sentence_and_code_4(checkout: Checkout, bundle: Path, tmp_path: Path) -> None:
+    data = bytearray(bundle.read_bytes())
+    data[len(data) // 2] ^= 1
+    bundle.write_bytes(data)
+    done = harness("build", "--from", bundle, home=tmp_path / "fresh", cwd=checkout.root)
+    assert (done.returncode, done.stdout) == (4, ""), done.stderr
+    assert done.stderr.count("harness: ") == 1
+    assert "damaged" in done.stderr
+    assert not list((tmp_path / "fresh" / "temporary").iterdir())
+
+
+def test_adopting_without_a_bundle_is_refused(checkout: Checkout) -> None:
+    done = harness("build", "tiny", "--adopt", home=checkout.store.home, cwd=checkout.root)
+    assert done.returncode == 2
+    assert "--from" in done.stderr

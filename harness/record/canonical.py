@@ -22,8 +22,8 @@ def canonical_json(value: object) -> bytes:
     """The canonical bytes of a value made of dictionaries, lists, text, numbers, booleans, nulls, enums and structs.
 
     Two values have the same bytes if and only if they are equal in type and content, to the last bit and the sign of
-    zero; only these pairs are one value: a struct and its fields by name, a tuple and a list, an enum's member and its
-    value, all NaNs.
+    zero; only these pairs are one value: a struct and its fields by name (without those that are unset), a tuple and a
+    list, an enum's member and its value, all NaNs.
 
     Raises:
         TypeError: something else is in `value` (a set has no order, bytes no type), or a key is not text.
@@ -55,7 +55,8 @@ def _exact(value: Any) -> Any:
             return [_exact(item) for item in value]
         case msgspec.Struct() if value.__struct_config__.tag is None:
             names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
-            return {encoded: _exact(getattr(value, name)) for encoded, name in names}
+            fields = {encoded: getattr(value, name) for encoded, name in names}
+            return {name: _exact(field) for name, field in fields.items() if field is not msgspec.UNSET}
     raise TypeError(f"{type(value).__name__} has no canonical form")
 
 

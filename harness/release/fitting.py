@@ -1,4 +1,4 @@
-"""Which images can train an experiment here: those of this machine's architecture that hold its families' libraries."""
+"""Which images can train an experiment here: this machine is what they are for, and they hold its libraries."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,6 +7,7 @@ from harness.errors import UsageError
 from harness.locking.architecture import not_here
 from harness.locking.imagespec import load_image_spec
 from harness.locking.lock import locked_versions
+from harness.runs.machine import gpu_driver
 from harness.spec.experiment import BUILT_IN_FAMILIES, LIBRARY_KEY
 from harness.spec.resolution import find_experiment, load_experiment
 
@@ -21,8 +22,11 @@ def why_unfit(image: str, root: Path, experiments: Iterable[str]) -> str | None:
         UsageError: there is no such image, or its spec makes no sense.
         IntegrityError: the image's lock is not valid.
     """
-    if reason := not_here(load_image_spec(root, image).debian.architecture):
+    spec = load_image_spec(root, image)
+    if reason := not_here(spec.debian.architecture):
         return reason
+    if spec.variant == "cuda" and gpu_driver() is None:
+        return "it needs an NVIDIA GPU with its driver, and this machine has none"
     locked = locked_versions(root, image)
     for experiment in experiments if locked else ():
         try:

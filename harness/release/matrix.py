@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import ExitCode, HarnessError, PrerequisiteError, UsageError, worst
-from harness.locking.imagespec import image_names, load_image_spec
+from harness.locking.imagespec import image_names
 from harness.record.archive import LoadedRun, load_run
 from harness.record.cells import Cell
 from harness.record.changes import environment_changes, probe_changes
@@ -18,7 +18,6 @@ from harness.record.layout import predictions_file
 from harness.record.verdicts import Verdict, comparison_exit_code
 from harness.release.fitting import why_unfit
 from harness.release.site import Site
-from harness.runs.machine import gpu_driver
 from harness.runs.opening import EngineName, Environment, environment, open_engine
 from harness.runs.request import RunRequest
 from harness.runs.train import train
@@ -206,8 +205,6 @@ def why_skipped(one: Environment, root: Path, experiments: Sequence[str] = ()) -
         return f"there is no {lock.relative_to(root)}: harness build {one.image} --update"
     if reason := why_unfit(one.image, root, experiments):
         return reason
-    if load_image_spec(root, one.image).variant == "cuda" and gpu_driver() is None:
-        return "it needs an NVIDIA GPU with its driver, and this machine has none"
     return None
 
 

@@ -123,6 +123,16 @@ def test_a_struct_is_its_fields_and_an_enum_its_value() -> None:
     assert canonical_json({Colour.RED: 1}) == canonical_json({"red": 1})
 
 
+def test_a_field_that_is_unset_is_not_there_and_one_that_is_null_is() -> None:
+    class Lock(msgspec.Struct):
+        name: str
+        base: str | msgspec.UnsetType | None = msgspec.UNSET
+
+    assert canonical_json(Lock("cpu")) == canonical_json({"name": "cpu"})
+    assert canonical_json(Lock("cpu", None)) == canonical_json({"name": "cpu", "base": None})
+    assert canonical_json(Lock("cpu", "oci")) != canonical_json(Lock("cpu"))
+
+
 @pytest.mark.parametrize("value", [{1, 2}, b"bytes", {1: "a"}, {None: 1}, object(), {"a": {3.5: 1}}, 1j])
 def test_what_has_no_order_or_type_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="no canonical form"):

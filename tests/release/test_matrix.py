@@ -19,6 +19,7 @@ from harness.record.cells import Cell, RunLabel
 from harness.record.environment import Cpu, Library
 from harness.record.manifest import CellEntry, Manifest
 from harness.record.snapshot import Code, EnvironmentRecord, ImageRecord
+from harness.release import fitting
 from harness.release import matrix as room
 from harness.release.matrix import (
     EnvironmentResult,
@@ -261,9 +262,9 @@ def test_an_image_without_a_familys_library_is_skipped(tmp_path: Path) -> None:
 
 def test_a_gpu_image_is_skipped_where_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = spec(tmp_path, "cuda", "cuda")
-    monkeypatch.setattr(room, "gpu_driver", lambda: None)
+    monkeypatch.setattr(fitting, "gpu_driver", lambda: None)
     assert why_skipped(cuda, tmp_path) == "it needs an NVIDIA GPU with its driver, and this machine has none"
-    monkeypatch.setattr(room, "gpu_driver", lambda: "NVIDIA H100, 580.95.05")
+    monkeypatch.setattr(fitting, "gpu_driver", lambda: "NVIDIA H100, 580.95.05")
     assert why_skipped(cuda, tmp_path) is None
 
 

@@ -12,6 +12,8 @@ from harness.errors import ExitCode
 from harness.runs.needed import Needed, find_needed
 from harness.store.gc import Findings, Item, Kind, find_garbage, remove_garbage
 
+_LABELS = {Kind.OBJECT: "artifacts, layers", Kind.TREE: "inputs of runs", Kind.RECIPE: "recipes of layers"}
+
 app = typer.Typer(help="Tidy up the store of artifacts, layers and inputs.", no_args_is_help=True)
 
 
@@ -92,7 +94,10 @@ def _show(answer: Answer, found: Findings, needed: Needed) -> None:
     for kind in Kind:
         parts = [[item for item in column if item.kind is kind] for column in columns]
         if any(parts):
-            table.add_row(kind.value, *(f"{_size(_total(part))} ({len(part)})" if part else "-" for part in parts))
+            table.add_row(
+                _LABELS.get(kind, kind.value),
+                *(f"{_size(_total(part))} ({len(part)})" if part else "-" for part in parts),
+            )
     table.add_section()
     table.add_row("all", *(_size(_total(column)) for column in columns))
     stdout.print(table)

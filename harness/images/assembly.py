@@ -197,7 +197,7 @@ def _kept(layer: PlannedLayer, store: Store) -> LayerLock | None:
     """The layer, if one of the same recipe was made before and is still there, whatever it was called."""
     try:
         noted = msgspec.json.decode(_note(layer, store).read_bytes(), type=LayerLock)
-        whole = store.path(noted.digest).stat().st_size == noted.size
+        whole = store.has(noted.digest) and store.path(noted.digest).stat().st_size == noted.size
     except (OSError, ValueError, msgspec.MsgspecError):
         return None
     return LayerLock(layer.name, noted.digest, noted.size) if whole else None

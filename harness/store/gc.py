@@ -35,6 +35,7 @@ class Kind(StrEnum):
     TREE = "trees"
     ENVIRONMENT = "environments"
     BYTECODE = "bytecode"
+    RECIPE = "layers"
     PARTIAL = "partial"
     QUARANTINE = "quarantine"
 
@@ -144,8 +145,8 @@ def _is_needed(store: Store, item: Item, wanted: set[str]) -> bool:
             return name[:64] in wanted
         case Kind.PARTIAL:
             return name in wanted and not store.path(digest_from_hex(name)).exists()
-        case Kind.BYTECODE:
-            return _text(store.home / item.path).removeprefix("sha256:") in wanted
+        case Kind.BYTECODE | Kind.RECIPE:
+            return bool(_pointed(store.home / item.path) & wanted)
         case Kind.QUARANTINE:
             return False
 
@@ -185,7 +186,7 @@ def _children(store: Store, folder: Path, foreign: list[str]) -> list[Path]:
 def _is_ours(kind: Kind, path: Path) -> bool:
     mode = path.lstat().st_mode
     match kind:
-        case Kind.OBJECT | Kind.PARTIAL | Kind.BYTECODE:
+        case Kind.OBJECT | Kind.PARTIAL | Kind.BYTECODE | Kind.RECIPE:
             return stat.S_ISREG(mode) and _HEX.fullmatch(path.name) is not None
         case Kind.TREE:
             return stat.S_ISDIR(mode) and _HEX.fullmatch(path.name) is not None
@@ -199,14 +200,14 @@ def _last_used(store: Store, kind: Kind, path: Path) -> float:
     used = path.lstat().st_mtime
     if kind is Kind.QUARANTINE:  # a move changes nothing but this
         return max(used, path.lstat().st_ctime)
-    marked = None
+    marked: set[str] = set()
     if kind is Kind.TREE:
-        marked = store.path(digest_from_hex(path.name))
-    elif kind is Kind.BYTECODE and _HEX.fullmatch(tree := _text(path).removeprefix("sha256:")):
-        marked = store.path(digest_from_hex(tree))
-    if marked is not None:
+        marked = {path.name}
+    elif kind in (Kind.BYTECODE, Kind.RECIPE):
+        marked = _pointed(path)
+    for name in marked:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            used = max(used, marked.lstat().st_mtime)
+            used = max(used, store.path(digest_from_hex(name)).lstat().st_mtime)
     return used
 
 
@@ -250,10 +251,12 @@ def _size(path: Path) -> int:
     return size
 
 
-def _text(path: Path) -> str:
-    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
-        return path.read_text("ascii").strip()
-    return ""
+def _pointed(path: Path) -> set[str]:
+    """What a note names: the tree of bytecode, the layer of a recipe."""
+    try:
+        return digests_named(path.read_bytes())
+    except FileNotFoundError:
+        return set()
 
 
 def _shown(store: Store, path: Path) -> str:

@@ -156,6 +156,16 @@ def test_the_bytecode_of_an_image_that_is_needed_stays(checkout: Checkout, store
     assert len(list((store.home / "bytecode").iterdir())) == 1
 
 
+def test_the_recipe_of_a_layer_that_is_needed_stays(checkout: Checkout, store: Store) -> None:
+    """Without it, a change of one wheel would make every layer again."""
+    recipes = store.home / "layers"
+    needed = {path.name for path in recipes.iterdir()}
+    (recipes / ("0" * 64)).write_text(f'{{"name":"wheels","digest":"{digest_of(b"gone")}","size":4}}')
+    assert needed
+    collect(store)
+    assert {path.name for path in recipes.iterdir()} == needed
+
+
 def test_a_checkout_that_cannot_be_read_stops_everything(checkout: Checkout, store: Store, monkeypatch) -> None:
     real = Path.open
 
@@ -216,7 +226,7 @@ def test_what_is_kept_while_the_garbage_is_being_removed_stays(
     checkout.root.rename(root)  # nobody is known to use it
     age(store)
     found = find_garbage(store, find_needed(store).digests, older_than=86400)
-    assert {item.kind for item in found.garbage} == {Kind.OBJECT}
+    assert {item.kind for item in found.garbage} == {Kind.OBJECT, Kind.RECIPE}
     keeping.keep("tiny", root=root, results=tmp_path / "RESULTS", store=store)
     left = {item.path.rpartition("/")[2] for item in remove_garbage(store, found)}
     assert hexadecimal(digest_of(checkout.wheels["small"])) not in left

@@ -183,6 +183,29 @@ def cuda_image(session: nox.Session) -> None:
 
 
 @nox.session
+def registry(session: nox.Session) -> None:
+    """Push the CPU image to Debian's registry, compressed each way, and pull it into an empty store."""
+    if missing := [name for name in ("docker-registry", "htpasswd", "skopeo") if shutil.which(name) is None]:
+        session.skip(f"there is no {missing[0]}: install Debian's docker-registry, apache2-utils and skopeo")
+    _install(session, *DEVELOPMENT)
+    files = [f"tests/images/test_{name}.py" for name in ("transport", "distribution", "push_command", "credentials")]
+    _run(session, "python", "-m", "pytest", "-n", "0", *files, *session.posargs)
+    _run(session, "python", "-m", "tests.round_trip", "cpu")
+
+
+@nox.session
+def containerd_store(session: nox.Session) -> None:
+    """Run the engine's tests in trixie's Docker with the containerd image store, Docker 29's default."""
+    _in_another_engine(session, "containerd")
+
+
+@nox.session
+def podman(session: nox.Session) -> None:
+    """Run the engine's tests in podman, through its Docker-compatible socket."""
+    _in_another_engine(session, "podman")
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Check all that a release must pass, and write the page that its manager signs."""
     if not any(argument.partition("=")[0] == "--release" for argument in session.posargs):
@@ -191,6 +214,13 @@ def release(session: nox.Session) -> None:
         session.error(f"a release is checked with a container engine: {reason}")
     _install(session, *LOCKS)
     _harness(session, "release-check")
+
+
+def _in_another_engine(session: nox.Session, engine: str) -> None:
+    _install(session, *DEVELOPMENT)
+    names = ("docker_engine", "docker_delivery", "self_contained", "exec", "survey")
+    tests = ("python", "-m", "pytest", "-n", "0", *(f"tests/integration/test_{name}.py" for name in names))
+    _run(session, "python", "-m", "tests.engines", engine, *tests, *session.posargs)
 
 
 def _harness(session: nox.Session, command: str, *arguments: str) -> None:

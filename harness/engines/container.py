@@ -16,6 +16,8 @@ RUN_LABEL = "harness.run"
 OWNER_LABEL = "harness.owner"
 IMAGE_LABEL = "harness.image"
 ROOT_RUNS_AS = 65532
+READ_ONLY = {"/run": "ro,size=4k", "/var/tmp": "ro,size=4k"}  # noqa: S108 - the container's own
+"""What podman leaves writable in a read-only container, made read-only by hand."""
 _FOLDER = "/harness"
 _HOME = "/tmp"  # noqa: S108 - the container's own tmpfs
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -1,12 +1,13 @@
 """Getting an image into the Docker daemon, and telling whether it is there."""
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import docker
 from docker.errors import ImageNotFound, NotFound
 
-from harness.engines.connection import daemon_errors
+from harness.engines.connection import daemon_errors, is_podman
 from harness.errors import HarnessError, IntegrityError, ToolError
 from harness.images.build import Image
 from harness.images.export import archive_chunks, tag
@@ -49,7 +50,7 @@ def deliver_image(client: docker.DockerClient, image: Image, progress: Progress)
         ToolError: the daemon cannot take it.
     """
     try:
-        _pull(client, image, progress)
+        (_pull_by_podman if is_podman(client) else _pull)(client, image, progress)
     except ToolError as error:
         if isinstance(reason := image.failure(), HarnessError):
             raise reason from error
@@ -89,6 +90,30 @@ def _pull(client: docker.DockerClient, image: Image, progress: Progress) -> None
         with daemon_errors(f"to pull image {name}"):
             events = client.api.pull(repository, tag=digest, stream=True, decode=True)
             follow_pull(_until_failure(events, image), image.lock.layers, task, name=name)
+
+
+def _pull_by_podman(client: docker.DockerClient, image: Image, progress: Progress) -> None:
+    """As `_pull`, by podman's own endpoint: through Docker's it would speak TLS to loopback too.
+
+    https://docs.podman.io/en/v4.3/_static/api.html#tag/images/operation/ImagePullLibpod
+    """
+    name = image.reference.name
+    api: Any = client.api
+    total = sum(layer.size for layer in image.lock.layers)
+    with serve(image) as address, progress.task(f"Podman takes image {name}", total=total, unit="bytes") as task:
+        with daemon_errors(f"to pull image {name}"):
+            answer = api.post(
+                f"{api.base_url}/v4.0.0/libpod/images/pull",
+                params={"reference": address, "tlsVerify": "false"},
+                stream=True,
+                timeout=api.timeout,
+            )
+            for line in answer.iter_lines():
+                event = json.loads(line)
+                # What failed is said inside the stream, or by a status with a message.
+                if problem := event.get("error") or (event.get("message") if answer.status_code >= 400 else None):
+                    raise ToolError(f"Podman could not take image {name}: {' '.join(str(problem).split())}")
+        task.advance(total)
 
 
 def _until_failure(events: Iterable[dict[str, Any]], image: Image) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from harness.engines.connection import connect, daemon_errors, is_podman
 from harness.engines.container import (
     IMAGE_LABEL,
     OWNER_LABEL,
+    READ_ONLY,
     ROOT_RUNS_AS,
     RUN_LABEL,
     accounts_files,
@@ -37,6 +38,7 @@ from harness.store.progress import SILENT, Progress
 
 _TICK_SECONDS = 0.2
 _GRACE_SECONDS = 5
+_KILLED = 128 + 9
 
 
 class DockerEngine:
@@ -96,6 +98,11 @@ class DockerEngine:
                 f"The Docker daemon holds no image {spec.image.name} of digest {spec.image.manifest}",
                 hint=f"Run: harness build {spec.image.name}",
             )
+        if spec.gpu and self._podman:
+            raise PrerequisiteError(
+                "Podman gives a container no GPU through its Docker-compatible socket, and would not say so",
+                hint="Use Docker for this image, or run another one.",
+            )
         user = _run_user()
         self._remove_orphans()
         with (
@@ -136,7 +143,8 @@ class DockerEngine:
             exit_code=follower.exit_code,
             wall_seconds=wall_seconds,
             timed_out=timed_out,
-            out_of_memory=bool(state.get("OOMKilled")),
+            out_of_memory=bool(state.get("OOMKilled"))
+            or (self._podman and _ran_out_of_memory(spec, follower.exit_code, memory.peak)),
             peak_memory=memory.peak,
         )
 
@@ -154,6 +162,7 @@ class DockerEngine:
         )
         if self._podman:
             options["ulimits"] += own_limits()
+            options["tmpfs"] |= READ_ONLY
         container = None
         try:
             doing = f"to create the container of run {spec.run_id}"
@@ -252,6 +261,12 @@ def _label_of(summary: dict[str, Any]) -> str:
 def _ignore_missing(remove: Any, identity: str, **options: Any) -> None:
     with daemon_errors(f"to remove {identity[:19]}"), suppress(NotFound, ImageNotFound):
         remove(identity, **options)
+
+
+def _ran_out_of_memory(spec: RunSpec, exit_code: int, peak: int | None) -> bool:
+    """Whether the kernel ended a run at its limit: what podman does not say of itself."""
+    limit = spec.resources.memory
+    return exit_code == _KILLED and limit is not None and peak is not None and peak >= limit
 
 
 def _run_user() -> tuple[int, int]:

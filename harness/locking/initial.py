@@ -3,11 +3,12 @@
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from harness.errors import IntegrityError, ToolError, UsageError
 from harness.locking.debian import read_debian_lock
@@ -15,11 +16,12 @@ from harness.locking.imagespec import spec_path
 from harness.locking.lock import lock
 from harness.locking.project import Project, check_python
 from harness.locking.python import PythonLock, read_python_lock
+from harness.locking.resolve import target_tags
 from harness.locking.template import render_spec, template
 from harness.record.files import write_atomically
 from harness.store.index import resolve
 from harness.store.progress import Progress
-from harness.store.sources import uv_environment
+from harness.store.sources import link_folders, uv_environment
 from harness.store.store import Store
 
 TRAINER = ("msgspec", "numpy", "pyarrow", "pyyaml", "rfc8785", "scipy", "threadpoolctl")
@@ -77,7 +79,7 @@ def prepare(
             hint="Add what the program imports to it, or name an extra or group (--extra, --group).",
         )
     with progress.task(f"Resolving {project.file}"):
-        versions = _versions(project, asked, environment)
+        versions = _versions(project, asked, wanted.variant, environment)
     requirements, notes = _settled(asked, project.constraints, versions, wanted.variant)
     text = render_spec(
         name=wanted.name,
@@ -166,27 +168,55 @@ def _missing(folder: Path) -> list[Path]:
     return [each for each in (folder, *folder.parents) if not each.exists()]
 
 
-def _versions(project: Project, asked: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
+def _versions(project: Project, asked: Sequence[str], variant: str, environment: Mapping[str, str]) -> dict[str, str]:
     """The versions that the requirements resolve to under the project's constraints."""
     python = template().python
     arguments = ["--python-version", python.version, "--python-platform", python.platform, "--only-binary", ":all:"]
-    text = "".join(f"{requirement}\n" for requirement in asked)
+    variables = uv_environment(environment)
+
+    def attempt(more: Sequence[str], *options: str) -> dict[str, str]:
+        text = "".join(f"{requirement}\n" for requirement in (*asked, *more))
+        packages = resolve([*arguments, *options], text, variables)
+        return {canonicalize_name(package["name"]): package["version"] for package in packages}
+
     with tempfile.TemporaryDirectory() as folder:
         if project.constraints:
             path = Path(folder) / "constraints.txt"
             path.write_text("".join(f"{constraint}\n" for constraint in project.constraints))
             arguments += ["--constraint", str(path)]
-        variables = uv_environment(environment)
         try:
-            packages = resolve(arguments, text, variables)
-        except ToolError as error:
-            if "+cpu" not in text:
-                raise _explained(error, project, python.version) from error
             try:
-                packages = resolve([*arguments, "--torch-backend", "cpu"], text, variables)
-            except ToolError as second:
-                raise _explained(second, project, python.version) from second
-    return {canonicalize_name(package["name"]): package["version"] for package in packages}
+                versions = attempt(())
+            except ToolError:
+                if not any("+cpu" in requirement for requirement in asked):
+                    raise
+                return attempt((), "--torch-backend", "cpu")
+            builds = [name for name in _TORCH if name in versions and "+" not in versions[name]]
+            if variant != _CPU or not builds:
+                return versions
+            # PyTorch has its builds without CUDA on an index of its own, which uv knows by this name; or they lie here.
+            pins = _local_builds(builds, [*map(Requirement, asked), *project.constraints], environment)
+            return attempt(pins) if pins else attempt((), "--torch-backend", "cpu")
+        except ToolError as error:
+            raise _explained(error, project, python.version) from error
+
+
+def _local_builds(names: Sequence[str], asked: Sequence[Requirement], environment: Mapping[str, str]) -> list[str]:
+    """The newest builds without CUDA that local folders have of some packages and that fit what is asked, as pins."""
+    python, pins = template().python, []
+    tags = frozenset(target_tags(python.version, python.platform))
+    for name in names:
+        found = []
+        for path in (path for folder in link_folders(environment) for path in folder.glob("*.whl")):
+            with suppress(InvalidWheelFilename):
+                distribution, version, _, fitting = parse_wheel_filename(path.name)
+                if distribution == name and version.local == _CPU and not tags.isdisjoint(fitting):
+                    found.append(version)
+        for requirement in asked:
+            if canonicalize_name(requirement.name) == name:
+                found = [version for version in found if requirement.specifier.contains(version, prereleases=True)]
+        pins += [f"{name}=={max(found)}"] if found else []
+    return pins
 
 
 def _settled(
@@ -243,12 +273,17 @@ def _idle(python: PythonLock, wanted: Wanted) -> list[str]:
 def _explained(error: ToolError, project: Project, version: str) -> ToolError:
     """The reason that uv gives, without its marks and the command's path."""
     reason = error.message.partition(": ")[2] if "failed with exit code" in error.message else error.message
-    words = " ".join(reason.replace("×", " ").replace("╰─▶", " ").replace("│", " ").split())
+    words = " ".join(reason.replace("\N{MULTIPLICATION SIGN}", " ").replace("╰─▶", " ").replace("│", " ").split())
     hint = "Correct the requirements; `harness init` then begins anew, and nothing was written."
     if "no wheels" in words or "no usable wheels" in words or "usable wheel" in words:
         hint = (
             "Only wheels go into an image. Build the missing one where you can trust it (`pip wheel --no-deps PACKAGE "
             "--wheel-dir wheels`), then set UV_FIND_LINKS=wheels here and whenever you lock or build."
+        )
+    elif "+cpu" in words:
+        hint = (
+            "PyTorch keeps its builds without CUDA on an index of its own: name that in UV_INDEX, or a folder that "
+            "holds the wheel in UV_FIND_LINKS, or take the build with CUDA: --variant cuda."
         )
     elif "error sending request" in words:
         hint = "No index answers: check the network, or the index that pip or uv is configured with."

@@ -172,7 +172,7 @@ def _from_requirements(
 ) -> Project:
     if extras or groups:
         raise UsageError(f"{file} has no extras and groups", hint="They are those of a pyproject.toml's [project].")
-    read = read_requirements_file(file)
+    read = read_requirements_file(file, folder)
     for index in read.indexes:
         _check_configured(index, environment)
     requirements, constraints, hashes, notes = list(read.requirements), read.constraints, read.hashes, list(read.notes)
@@ -182,9 +182,7 @@ def _from_requirements(
             raise UsageError(f"{file} installs {place}, which is not in the project", hint=_OUTSIDE)
         document = _pyproject(place) if (place / PYPROJECT).is_file() else {}
         if not document.get("project"):
-            notes.append(
-                f"{file} installs {place.name}, whose setup.py is not run: what it needs must be in {file.name}"
-            )
+            notes.append(f"{place.name} is not installed and no setup.py is run: what it needs must be in {file.name}")
         else:
             found, more = _declared(place, document, named, (), environment)
             requirements += found.requirements

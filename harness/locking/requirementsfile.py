@@ -73,7 +73,8 @@ class RequirementsFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        self._root = root
         self.requirements: list[Requirement] = []
         self.constraints: list[Requirement] = []
         self.folders: list[tuple[Path, tuple[str, ...]]] = []
@@ -95,7 +96,7 @@ class _Reader:
             if line.startswith("-"):
                 self._option(line, path, (*above, resolved), where, constraint=constraint)
             else:
-                self._requirement(line, path, where, constraint=constraint)
+                self._requirement(line, where, constraint=constraint)
 
     def _option(self, line: str, path: Path, above: tuple[Path, ...], where: str, *, constraint: bool) -> None:
         name, value = _split_option(line)
@@ -104,7 +105,7 @@ class _Reader:
                 raise UsageError(f"{where}: {redact(value)} is not a file here", hint="Download it, and name that.")
             self.read(path.parent / value, above, constraint=constraint or name in CONSTRAINT)
         elif name in EDITABLE and value and not constraint:
-            self._place(value, path, where)
+            self._place(value, where)
         elif name in INDEXES and value:
             # A folder of links is relative to the file, as with pip.
             local = name in ("-f", "--find-links") and not _ADDRESS.match(value)
@@ -116,10 +117,10 @@ class _Reader:
         else:
             raise UsageError(f"{where}: {line[:100]!r} is no option of a requirements file that is known here")
 
-    def _requirement(self, line: str, path: Path, where: str, *, constraint: bool) -> None:
+    def _requirement(self, line: str, where: str, *, constraint: bool) -> None:
         text, hashes = _without_options(line, where)
         if _ADDRESS.match(text) or text.startswith((".", "/", "~")) or text.endswith((".whl", ".tar.gz", ".zip")):
-            self._place(text, path, where)
+            self._place(text, where)
             return
         try:
             requirement = Requirement(text)
@@ -132,10 +133,10 @@ class _Reader:
             name = canonicalize_name(requirement.name)
             self.hashes[name] = self.hashes.get(name, frozenset()) | hashes
 
-    def _place(self, text: str, path: Path, where: str) -> None:
-        """A requirement that names a place in place of a package."""
+    def _place(self, text: str, where: str) -> None:
+        """A requirement that names a place: relative to the project, as pip takes it to be to where it is called."""
         bare, _, extras = text.partition("[")
-        folder = path.parent / Path(bare).expanduser()
+        folder = self._root / Path(bare).expanduser()
         if not _ADDRESS.match(text) and folder.is_dir():
             named = tuple(extra.strip() for extra in extras.removesuffix("]").split(",") if extra.strip())
             self.folders.append((folder.resolve(), named))
@@ -156,13 +157,13 @@ def check_no_address(requirement: Requirement, where: str) -> None:
         raise UsageError(f"{where}: {requirement.name} is to come from {redact(requirement.url)}", hint=NO_ADDRESS)
 
 
-def read_requirements_file(path: Path) -> RequirementsFile:
-    """What a requirements file asks for, with the files that it names by `-r` and `-c`.
+def read_requirements_file(path: Path, root: Path) -> RequirementsFile:
+    """What a requirements file of the project `root` asks for, with the files that it names by `-r` and `-c`.
 
     Raises:
         UsageError: a file is not there, names itself, or has a line that is not understood or cannot be taken over.
     """
-    reader = _Reader()
+    reader = _Reader(root)
     reader.read(path, (), constraint=False)
     return RequirementsFile(
         requirements=tuple(reader.requirements),

@@ -1,0 +1,253 @@
+"""`harness init`: a spec and locks for somebody's project, all of it or nothing."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.engines import container
+from harness.errors import IntegrityError, ToolError, UsageError
+from harness.locking import initial as initial_module
+from harness.locking import lock as lock_module
+from harness.locking import template as template_module
+from harness.locking.check import check
+from harness.locking.imagespec import load_image_spec, spec_path
+from harness.locking.initial import Initial, Wanted, check_free, place, prepare
+from harness.locking.lock import lock
+from harness.locking.project import read_project
+from harness.locking.template import render_spec, template
+from harness.record.hashing import digest_of_file
+from harness.runs.inputs import PROJECT
+from harness.runs.project import find_root
+from harness.store.progress import SILENT
+from harness.store.store import Store
+
+CHECKOUT = Path(__file__).parents[2]
+TEMPLATE = """\
+# A template.
+name: small
+variant: cpu
+
+debian:
+  suite: testing
+  component: main
+  architecture: amd64
+  packages:
+    - app # needed
+  exclude:
+    - usr/share/doc/*
+
+python:
+  version: "3.11"
+  platform: x86_64-manylinux_2_36
+  requirements:
+    - demo
+  exclude:
+    - "*/tests/*"
+    - torch/test/*
+
+users:
+  - {name: root, uid: 0, home: /root}
+
+files:
+  /etc/nsswitch.conf: |
+    hosts: files
+
+# Read.
+postinst:
+  app: does nothing
+"""
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, keyring):
+    """New specs are made from one whose packages the test's archive has."""
+    template.cache_clear()
+    monkeypatch.setattr(template_module, "_text", lambda: TEMPLATE)
+    monkeypatch.setattr(lock_module, "KEYRINGS", (keyring,))
+    yield
+    template.cache_clear()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "requirements.txt").write_text("demo\n")
+    return tmp_path / "mine"
+
+
+def prepared(project: Path, store: Store, environment: dict[str, str], **wanted: object) -> Initial:
+    found = read_project(project, environment=environment)
+    return prepare(
+        found, Wanted(**{"name": "cpu", **wanted}), store, progress=SILENT, environment=environment  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def listing(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_a_project_gets_a_spec_and_locks_that_fit_it(project, store, environment, links):
+    before = listing(project)
+    initial = prepared(project, store, environment, apt=("library",))
+    assert listing(project) == before
+    place(project, initial.files)
+    spec = load_image_spec(project, "cpu")
+    assert spec.debian.packages == ("app", "library")
+    assert spec.python.requirements == ("demo",)
+    assert find_root(project / "anything" / "below") == project
+    problems = check(project, ["cpu"])
+    assert [problem.remedy for problem in problems] == ["harness build cpu --update"]
+    assert lock(project, None, store, progress=SILENT, environment=environment).written == ()
+
+
+def test_the_spec_is_the_template_with_the_projects_own_in_it(monkeypatch):
+    monkeypatch.undo()
+    template.cache_clear()
+    text = render_spec(
+        name="mine",
+        title="t",
+        variant="cpu",
+        requirements=["a>=1", 'b; python_version < "3.12"'],
+        apt=["libgl1", "bash"],
+        waive={"libgl1-mesa-dri": 'no: "quotes" # or hashes'},
+        files={"/x.pth": "/y\n/z\n"},
+    )
+    made = template_module.parse_document(text, type(template()), "x")
+    ours = template()
+    assert made.debian.packages == (*ours.debian.packages, "libgl1")
+    assert made.debian.exclude == ours.debian.exclude
+    assert made.python.requirements == ("a>=1", 'b; python_version < "3.12"')
+    assert (made.users, made.links) == (ours.users, ours.links)
+    assert made.files == {**ours.files, "/x.pth": "/y\n/z\n"}
+    assert made.postinst == {**ours.postinst, "libgl1-mesa-dri": 'no: "quotes" # or hashes'}
+    assert "it is also /bin/sh" in text
+    template.cache_clear()
+
+
+def test_the_template_is_the_cpu_images_own_spec(monkeypatch):
+    monkeypatch.undo()
+    template.cache_clear()
+    assert template() == load_image_spec(CHECKOUT, "cpu")
+    template.cache_clear()
+
+
+def test_a_base_is_written_into_the_spec():
+    base = "oci-layout:base@sha256:" + "a" * 64
+    text = render_spec(name="x", title="t", variant="cpu", requirements=["a"], base=base)
+    assert template_module.parse_document(text, type(template()), "x").base == base
+
+
+def test_constraints_on_what_is_needed_become_requirements(project, store, environment, links, make_wheel):
+    make_wheel(links, "demo", "2.0")
+    (project / "requirements.txt").write_text("demo\n-c bounds.txt\n")
+    (project / "bounds.txt").write_text("demo<2\nunknown==1\n")
+    initial = prepared(project, store, environment)
+    assert initial.requirements == ("demo", "demo<2")
+    assert b"demo==1.0" in initial.files["lockfiles/cpu/python.txt"]
+
+
+def test_the_build_without_cuda_is_taken_for_a_cpu(project, store, environment, links, make_wheel):
+    make_wheel(links, "torch", "2.0")
+    make_wheel(links, "torch", "1.9+cpu")
+    (project / "requirements.txt").write_text("torch>=1\n")
+    initial = prepared(project, store, environment)
+    assert initial.requirements == ("torch==1.9+cpu",)
+    assert any("build without CUDA" in note for note in initial.notes)
+    assert prepared(project, store, environment, variant="cuda").requirements == ("torch>=1",)
+    (project / "requirements.txt").write_text("torch>=2\n")
+    with pytest.raises(ToolError, match=r"requirements\.txt cannot be resolved"):
+        prepared(project, store, environment)
+
+
+def test_a_wheel_must_be_among_the_hashes_that_the_project_gives(project, store, environment, links):
+    right = digest_of_file(links / "demo-1.0-py3-none-any.whl")
+    (project / "requirements.txt").write_text(f"demo==1.0 --hash={right}\n")
+    assert prepared(project, store, environment)
+    (project / "requirements.txt").write_text(f"demo==1.0 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(IntegrityError, match=r"gives hashes for demo, and demo-1.0-py3-none-any.whl"):
+        prepared(project, store, environment)
+
+
+@pytest.mark.parametrize(
+    ("text", "apt", "said"),
+    [
+        ("nowhere\n", (), r"requirements.txt cannot be resolved for Python 3.11 on Linux: .*nowhere"),
+        ("demo>=5\n", (), "demo>=5"),
+        ("# nothing\n", (), "asks for no package"),
+        ("demo\n", ("missing",), "no package missing"),
+    ],
+)
+def test_what_cannot_be_had_is_said_in_plain_words(text, apt, said, project, store, environment, links):
+    (project / "requirements.txt").write_text(text)
+    before = listing(project)
+    with pytest.raises((ToolError, UsageError), match=said) as raised:
+        prepared(project, store, environment, apt=apt)
+    assert not [mark for mark in ("\N{MULTIPLICATION SIGN}", "╰", "/uv", "exit code") if mark in str(raised.value)]
+    assert listing(project) == before
+
+
+def test_a_maintainer_script_that_is_not_waived_says_how_to(project, store, environment, links, monkeypatch):
+    monkeypatch.setattr(template_module, "_text", lambda: TEMPLATE.replace("  app: does nothing", "  app2: x"))
+    template.cache_clear()
+    with pytest.raises(UsageError, match="of app is not waived") as raised:
+        prepared(project, store, environment)
+    assert "--waive" in str(raised.value.hint)
+
+
+def test_nothing_that_is_there_is_replaced_without_force(project, store, environment, links):
+    check_free(project, "cpu", force=False)
+    place(project, prepared(project, store, environment).files)
+    with pytest.raises(UsageError, match="is there already"):
+        check_free(project, "cpu", force=False)
+    check_free(project, "cpu", force=True)
+    check_free(project, "other", force=False)
+    spec_path(project, "cpu").unlink()
+    with pytest.raises(UsageError, match=r"debian\.lock is there already"):
+        check_free(project, "cpu", force=False)
+
+
+def test_an_error_in_the_middle_of_writing_leaves_what_was_there(project, monkeypatch):
+    (project / "docker").mkdir()
+    (project / "docker" / "cpu.yaml").write_text("mine")
+    before = listing(project)
+    real, calls = initial_module.write_atomically, []
+
+    def failing(path: Path, data: bytes) -> None:
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        real(path, data)
+
+    monkeypatch.setattr(initial_module, "write_atomically", failing)
+    files = {"docker/cpu.yaml": b"new", "lockfiles/cpu/debian.lock": b"{}", "lockfiles/cpu/python.txt": b""}
+    with pytest.raises(KeyboardInterrupt):
+        place(project, files)
+    assert listing(project) == before
+    assert (project / "docker" / "cpu.yaml").read_text() == "mine"
+
+
+def test_the_projects_own_code_is_found_where_programs_run(project, store, environment, links):
+    (project / "setup.py").touch()
+    (project / "src").mkdir()
+    initial = prepared(project, store, environment)
+    place(project, initial.files)
+    found = load_image_spec(project, "cpu").files["/usr/local/lib/python3.11/dist-packages/project.pth"]
+    folder = f"{container._FOLDER}/output/{PROJECT}"
+    assert found == f"{folder}\n{folder}/src\n"
+
+
+def test_the_trainer_adds_what_it_imports(project, store, environment, links, make_wheel):
+    for name in initial_module.TRAINER:
+        make_wheel(links, name.replace("-", "_"))
+    assert set(initial_module.TRAINER) < set(prepared(project, store, environment, trainer=True).requirements)
+
+
+def test_in_a_users_project_there_are_no_locks_but_those_of_images(project, store, environment, links):
+    (project / "pyproject.toml").write_text("[project]\nname='mine'\ndependencies=['demo']\n")
+    place(project, prepared(project, store, environment).files)
+    assert lock(project, None, store, progress=SILENT, environment=environment).written == ()
+    assert [problem.lock for problem in check(project)] == ["lockfiles/cpu/image.lock"]
+    shutil.rmtree(project / "lockfiles")
+    lock(project, None, store, progress=SILENT, environment=environment)
+    assert {path.name for path in (project / "lockfiles").iterdir()} == {"cpu"}

@@ -21,6 +21,8 @@ def clean(
 ) -> int:
     """Remove the containers and images that carry the harness's labels from the engine, and nothing else.
 
+    Complete runs are removed by `harness runs prune`, artifacts and layers by `harness store gc`.
+
     Examples:
       harness clean --dry-run
 

@@ -92,21 +92,22 @@ def protected(runs: Sequence[StoredRun], *, documents: Mapping[str, bytes], kept
     """The runs that must stay, by id, each with the reason. `runs` are oldest first.
 
     `documents` are what may name a run by its name, its id or (a baseline) by the fingerprint of a cell: of several
-    runs with that fingerprint the latest stays. `kept` are the ids of the runs that were asked to be kept.
+    runs with that fingerprint in one group the latest stays. `kept` are the ids of the runs that were asked to be kept.
     """
     reasons: dict[str, str] = {}
     groups: set[tuple[str, tuple[str, ...]]] = set()
     told = {name: (digests_named(data), _words(data)) for name, data in documents.items()}
-    fingerprints: set[str] = set()
+    bits: set[tuple[str, str]] = set()
     for run in reversed(runs):
         label = run.label
         why = [kept[label.run_id]] if label.run_id in kept else []
         words = {label.run_name.encode(), label.run_id.encode()}
         why += [f"{name} names it" for name, (_, text) in told.items() if words & text]
         if run.exit_code != ExitCode.INTEGRITY:
-            own = {hexadecimal(cell.fingerprint) for cell in run.cells} - fingerprints
-            why += [f"{name} holds its bits" for name, (digests, _) in told.items() if own & digests]
-            fingerprints |= own
+            own = {(cell.group, hexadecimal(cell.fingerprint)) for cell in run.cells} - bits
+            named = {fingerprint for _, fingerprint in own}
+            why += [f"{name} holds its bits" for name, (digests, _) in told.items() if named & digests]
+            bits |= own
             cells = {(cell.group, cell.key) for cell in run.cells}
             if cells - groups:
                 why.append("it is the latest run of a comparison group")

@@ -300,3 +300,43 @@ def test_two_removals_at_once_remove_each_thing_once(store):
     first, second = found(store), found(store)
     assert len(remove_garbage(store, first)) == 20
     assert remove_garbage(store, second) == ()
+
+
+WORK = """
+import sys
+from pathlib import Path
+from harness.store.store import Store
+from harness.store.trees import checkout_tree, put_tree_from_files
+store = Store(Path(sys.argv[1]))
+digests = [store.put_bytes(f"object {number}".encode()) for number in range(20)]
+tree = put_tree_from_files(store, {"a/b": b"tree"})
+print("ready", flush=True)
+for line in sys.stdin:
+    for digest in digests:
+        store.read_bytes(digest)
+    checkout_tree(store, tree)
+    print("all there", flush=True)
+"""
+
+
+def test_a_worker_finds_everything_that_it_put_while_others_collect_over_and_over(store):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORK, store.home],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True, bufsize=1,
+    )  # fmt: skip
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "ready\n"
+    store.close()
+    for _ in range(10):
+        collect(Store(store.home), older_than=0)
+        worker.stdin.write("look\n")
+        assert worker.stdout.readline() == "all there\n"
+    worker.stdin.close()
+    worker.wait()
+    collector = Store(store.home)
+    collector.close()
+    assert len(found(collector, older_than=-1).garbage) == 22  # 20 objects, a tree and its listing
+    remove_garbage(collector, found(collector, older_than=-1))
+    assert found(collector, older_than=-1).garbage == ()

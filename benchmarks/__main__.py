@@ -53,7 +53,7 @@ def main(
     progress = Console(stderr=True)
 
     def note(text: str) -> None:
-        progress.print(text, style="dim", highlight=False)
+        progress.print(text, style="dim", highlight=False, markup=False)
 
     before = os.getloadavg()
     results: list[Result] = []
@@ -65,7 +65,7 @@ def main(
             else:
                 results += _measure(name, runs, note=note, quick=quick)
     except HarnessError as error:
-        progress.print(f"benchmarks: {error}", style="red", highlight=False)
+        progress.print(f"benchmarks: {error}", style="red", highlight=False, markup=False)
         raise typer.Exit(int(error.exit_code)) from error
     report = Report(machine=_machine(), load=(before, os.getloadavg()), results=tuple(results))
     console.print(table(report.results))

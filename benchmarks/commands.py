@@ -34,7 +34,7 @@ def run(
         check=False,
     )
     if done.returncode not in accept:
-        said = (done.stderr or done.stdout).strip()[-600:]
+        said = (done.stderr or done.stdout).strip()[-1500:]
         raise ToolError(f"`{' '.join(words)}` ended with exit code {done.returncode}: {said}")
     return done.stdout
 
@@ -47,3 +47,19 @@ def harness(
 ) -> str:
     """Run one of the harness's own commands, as a user does."""
     return run([sys.executable, "-m", "harness", *arguments], environment=environment, accept=accept, cwd=cwd)
+
+
+def peak_memory(command: Sequence[str | Path], *, environment: Mapping[str, str], cwd: Path = ROOT) -> float:
+    """Run a program to its end; the most memory that it held at once, in GiB, its children's not included.
+
+    Raises:
+        ToolError: it failed.
+    """
+    process = subprocess.Popen(
+        [str(word) for word in command], cwd=cwd, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise ToolError(f"`{' '.join(map(str, command))}` ended with exit code {process.returncode}")
+    return usage.ru_maxrss / (1 << 20)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.ready`: do what every run does before it starts: make the image, and hand it to the engine."""
+"""`python -m benchmarks.ready IMAGE CHECKOUT`: what every run does before it starts: image made, engine has it."""
 
 import sys
 from pathlib import Path
@@ -8,13 +8,13 @@ from harness.images.build import open_image
 from harness.store.store import Store
 
 
-def main(name: str) -> None:
-    """Print the id under which the engine then holds the image."""
+def main(name: str, root: Path) -> None:
+    """Print the manifest's digest of the image of the checkout `root`, which the engine then holds."""
     engine = DockerEngine()
-    with open_image(name, root=Path(__file__).resolve().parent.parent, store=Store.default()) as image:
+    with open_image(name, root=root, store=Store.default()) as image:
         engine.prepare(image)
         print(image.reference.manifest)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], Path(sys.argv[2]))

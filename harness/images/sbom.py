@@ -32,6 +32,7 @@ from harness.errors import IntegrityError
 from harness.images.build import artifact_reader, image_inputs
 from harness.images.content import BAD_ZIP
 from harness.images.deb import read_deb
+from harness.images.dpkg import status_path
 from harness.images.inputs import Inputs
 from harness.images.licences import debian_licences, wheel_licences
 from harness.images.tree import Entry, File, Symlink
@@ -48,7 +49,6 @@ _SERIAL = UUID("6f1d6a52-4f6b-5c0e-9b1c-0d1f6f8f2f3a")
 _TOOL = ToolRepository(components=[Component(name="hermetic-training-harness", type=ComponentType.APPLICATION)])
 _MOST_METADATA = 8 << 20
 _DOCUMENTATION = "usr/share/doc"
-_STATUS = "var/lib/dpkg/status.d"
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +131,7 @@ def read_debian(
         members[package.name] = {path: _content(entry) for path, entry in found if _is_of_interest(path, package)}
         advance()
     controls = {
-        name: Deb822(control) for name, own in members.items() if isinstance(control := own[f"{_STATUS}/{name}"], bytes)
+        name: Deb822(control) for name, own in members.items() if isinstance(control := own[status_path(name)], bytes)
     }
     providers = _providers(controls)
     return {
@@ -164,7 +164,7 @@ def read_python(wheel: LockedWheel, path: Path, inputs: Inputs) -> Package:
 
 def _is_of_interest(path: str, package: DebianPackage) -> bool:
     own = f"{_DOCUMENTATION}/{package.name}"
-    return path in (own, f"{own}/copyright", f"{_STATUS}/{package.name}")
+    return path in (own, f"{own}/copyright", status_path(package.name))
 
 
 def _copyright(name: str, members: Mapping[str, Mapping[str, bytes | Symlink]]) -> bytes | None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cyclonedx.model.bom import Bom
 from cyclonedx.schema import SchemaVersion
@@ -15,8 +16,8 @@ from image_packages import Checkout, deb, folder, member, symlink, wheel
 
 import harness
 from harness.errors import OutdatedLockError, UsageError
-from harness.images.build import build
-from harness.images.sbom import image_sbom
+from harness.images.build import build, image_inputs
+from harness.images.sbom import image_sbom, make_sbom
 from harness.record.hashing import digest_of
 from harness.spec.digest import hexadecimal
 
@@ -224,6 +225,17 @@ def test_dependencies_are_those_that_hold_in_the_image(checkout: Checkout) -> No
     assert needs[reference["large"]] == []
     image = document["metadata"]["component"]["bom-ref"]
     assert set(needs[image]) == {reference["debian"], reference["base"], reference["small"]}
+
+
+def test_a_base_is_named_by_its_digest_and_its_content_is_not_listed(checkout: Checkout, tmp_path: Path) -> None:
+    sbom(checkout)
+    inputs, lock = image_inputs("tiny", checkout.root)
+    spec = msgspec.structs.replace(inputs.spec, base=f"oci-layout:bases/debian@sha256:{'1' * 64}")
+    based = msgspec.structs.replace(inputs, spec=spec)
+    data = make_sbom(lock, based, checkout.store.verified_path, tmp_path)
+    base = components(json.loads(data))["bases/debian"]
+    assert (base["type"], base["version"]) == ("container", f"sha256:{'1' * 64}")
+    assert problems(data) is None
 
 
 def test_a_lock_that_is_out_of_date_has_no_bill(checkout: Checkout) -> None:

@@ -1,5 +1,6 @@
 """`debian.lock`: the Debian packages of an image, each with the place and digest of its file. No host names."""
 
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,7 +25,7 @@ Place = Annotated[str, msgspec.Meta(pattern=_PLACE)]
 Account = Annotated[str, msgspec.Meta(pattern=_ACCOUNT)]
 
 
-class Alternative(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="alternative"):
+class Alternative(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`place` becomes a link to `target`, unless another package has an alternative of higher `priority` there."""
 
     place: Place
@@ -32,14 +33,14 @@ class Alternative(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
     priority: int
 
 
-class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="link"):
+class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`place` becomes a link to `target`, which may be relative to it, if nothing is there."""
 
     place: Place
     target: Annotated[str, msgspec.Meta(pattern=r"^/?[A-Za-z0-9._+@-]+(/[A-Za-z0-9._+@-]+)*/?\Z")]
 
 
-class SystemUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="user"):
+class SystemUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A line of `/etc/passwd`. `group` of the same name is made with it; `nogroup` is 65534."""
 
     name: Account
@@ -47,13 +48,13 @@ class SystemUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     home: Place
 
 
-class SystemGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="group"):
+class SystemGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A line of `/etc/group`."""
 
     name: Account
 
 
-class Folder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="folder"):
+class Folder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A folder that is there after installation; `mode` is octal (`0755`)."""
 
     place: Place
@@ -64,17 +65,22 @@ Action = Alternative | Link | SystemUser | SystemGroup | Folder
 """What a maintainer script does that the build lays down in its stead."""
 
 
-class MaintainerScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MaintainerScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A maintainer script as `harness.locking.scripts` read it when the lock was made; it is never run.
 
-    `does` are the kinds of what it does on a fresh system, sorted; nothing if it changes nothing. `actions` are carried
-    out by the build. `unknown` are lines (`12: cp -p a b`) of which nobody can tell: such a script must be waived.
+    `does` are the kinds of what it does on a fresh system, sorted; nothing if it changes nothing. `alternatives` to
+    `folders` are what the build lays down in its stead. `unknown` are lines (`12: cp -p a b`) of which nobody can tell:
+    such a script must be waived.
     """
 
     name: Literal["config", "preinst", "postinst", "prerm", "postrm", "triggers"]
     digest: Digest
     does: tuple[str, ...] = ()
-    actions: tuple[Action, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+    links: tuple[Link, ...] = ()
+    users: tuple[SystemUser, ...] = ()
+    groups: tuple[SystemGroup, ...] = ()
+    folders: tuple[Folder, ...] = ()
     unknown: tuple[str, ...] = ()
 
 
@@ -143,52 +149,65 @@ class MaintainerChange(msgspec.Struct, frozen=True):
 
 
 class Effects(msgspec.Struct, frozen=True, kw_only=True):
-    """What maintainer scripts leave in an image: links by their place, accounts and folders, each once."""
+    """What maintainer scripts leave in an image: links by place, lines of passwd and group by name, folders."""
 
     links: dict[str, str]
-    users: tuple[SystemUser, ...]
-    groups: tuple[str, ...]
+    passwd: dict[str, str]
+    group: dict[str, str]
     folders: tuple[Folder, ...]
 
 
 def effects(spec: ImageSpec, lock: DebianLock) -> Effects:
     """What the build lays down for the scripts that the spec does not waive.
 
-    Of alternatives in one place the highest priority wins, then the package that is first by name.
+    Of alternatives in one place the highest priority wins, then the package that is first by name. Accounts that the
+    spec does not have itself are numbered from 100 in the lock's order, as on a system that is installed afresh.
     """
     actions = [
         action
         for package in lock.packages
         if package.name not in spec.postinst
         for script in package.scripts
-        for action in script.actions
+        for action in (*script.alternatives, *script.links, *script.groups, *script.users, *script.folders)
     ]
     links: dict[str, Alternative | Link] = {}
-    users: dict[str, SystemUser] = {}
-    folders: dict[str, Folder] = {}
-    groups: dict[str, None] = {}
     for action in actions:
+        best = links.get(action.place) if isinstance(action, Alternative | Link) else None
         match action:
             case Alternative():
-                best = links.get(action.place)
                 better = not isinstance(best, Alternative) or action.priority > best.priority
                 links[action.place] = action if better else links[action.place]
             case Link():
                 links.setdefault(action.place, action)
-            case SystemUser():
-                users.setdefault(action.name, action)
-                if action.group == action.name:
-                    groups.setdefault(action.group)
-            case SystemGroup():
-                groups.setdefault(action.name)
-            case Folder():
-                folders[action.place] = action
+    passwd, group = _accounts(spec, [action for action in actions if isinstance(action, SystemUser | SystemGroup)])
+    folders = {action.place: action for action in actions if isinstance(action, Folder)}
     return Effects(
         links={place: links[place].target for place in sorted(links)},
-        users=tuple(users.values()),
-        groups=tuple(groups),
+        passwd=passwd,
+        group=group,
         folders=tuple(folders[place] for place in sorted(folders)),
     )
+
+
+def _accounts(spec: ImageSpec, actions: list[SystemUser | SystemGroup]) -> tuple[dict[str, str], dict[str, str]]:
+    """The lines of `/etc/passwd` and `/etc/group` beside the spec's own, by name."""
+    known = {user.name: user.uid for user in spec.users}
+    numbers = dict(known)
+    users: dict[str, SystemUser] = {}
+    groups: dict[str, None] = {}
+    for action in actions:
+        numbers.setdefault(action.name, next(one for one in count(FIRST_SYSTEM_ID) if one not in numbers.values()))
+        if isinstance(action, SystemUser):
+            users.setdefault(action.name, action)
+        if isinstance(action, SystemGroup) or action.group == action.name:
+            groups.setdefault(action.name)
+    group = {name: f"{name}:x:{numbers[name]}:" for name in groups if name not in known}
+    passwd = {
+        name: f"{name}:x:{numbers[name]}:{numbers.get(user.group, NOBODY_GROUP)}::{user.home}:/usr/sbin/nologin"
+        for name, user in users.items()
+        if name not in known
+    }
+    return passwd, group
 
 
 def waiver_problems(spec: ImageSpec, lock: DebianLock) -> list[str]:

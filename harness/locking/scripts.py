@@ -8,6 +8,7 @@ Which script runs when: Debian Policy 6.5, https://www.debian.org/doc/debian-pol
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from debian.debfile import DebError, DebFile
 
@@ -16,6 +17,7 @@ from harness.locking.debian import Action, Alternative, Folder, Link, Maintainer
 from harness.locking.shell import Command, Truth, Word, walk
 from harness.record.hashing import digest_of
 
+T = TypeVar("T")
 NAMES = ("config", "preinst", "postinst", "prerm", "postrm", "triggers")
 _LIMIT = 4 << 20
 _SHELLS = re.compile(rb"#! ?/(usr/)?bin/(env )?(ba|da)?sh( -[eux]+)*\s*$")
@@ -105,7 +107,11 @@ def classify(controls: Mapping[str, bytes], package: str, architecture: str) -> 
                 name=name,
                 digest=digest_of(data),
                 does=tuple(sorted(reading.does)),
-                actions=tuple(reading.actions),
+                alternatives=reading.made(Alternative),
+                links=reading.made(Link),
+                users=reading.made(SystemUser),
+                groups=reading.made(SystemGroup),
+                folders=reading.made(Folder),
                 unknown=tuple(f"{line}: {text}" for line, text in sorted(reading.unknown)),
             )
         )
@@ -123,6 +129,10 @@ class _Reading:
         self.does: set[str] = set()
         self.actions: list[Action] = []
         self.unknown: set[tuple[int, str]] = set()
+
+    def made(self, kind: type[T]) -> tuple[T, ...]:
+        """The actions of one kind, in the script's order."""
+        return tuple(action for action in self.actions if isinstance(action, kind))
 
     def triggers(self, lines: Sequence[str]) -> None:
         """Read a `triggers` file: what it is interested in makes its own postinst run once more."""
@@ -418,5 +428,6 @@ def _octal(mode: Word) -> str:
 
 def _shown(text: str) -> str:
     """A line as the lock holds it: printable, and not longer than a person reads."""
+    text = re.sub(r"\w+://\S*", "(an address)", text)  # locks name no host
     plain = "".join(letter if letter.isprintable() else " " for letter in text).strip()
     return plain if len(plain) <= _TEXT else f"{plain[: _TEXT - 1]}…"

@@ -58,7 +58,11 @@ def edit(path, old, new):
 def test_an_image_is_locked_to_its_closure_and_its_wheels(locked, template):
     debian = read_debian_lock(locked / "lockfiles" / "small" / "debian.lock")
     assert [package.name for package in debian.packages] == ["app", "library", "postman"]
-    assert [package.scripts for package in debian.packages] == [("postinst",), (), ()]
+    assert [[script.name for script in package.scripts] for package in debian.packages] == [
+        ["postinst"],
+        ["postinst", "prerm", "triggers"],
+        ["preinst"],
+    ]
     assert debian.snapshot == "20260712T101637Z"
     store = Store(template.parent / "home")
     assert all(store.has(package.digest) for package in debian.packages)
@@ -149,8 +153,8 @@ def test_a_maintainer_script_that_is_not_waived_is_refused(root, store, environm
 
 
 def test_a_waiver_for_a_script_that_is_not_there_is_named(locked):
-    edit(locked / "docker" / "small.yaml", "{app: does nothing}", "{app: does nothing, library: does nothing}")
-    assert "postinst.library waives a script that is not there" in problems(locked)[0][1]
+    edit(locked / "docker" / "small.yaml", "{app: does nothing}", "{app: does nothing, nobody: does nothing}")
+    assert "postinst.nobody waives a script that is not there" in problems(locked)[0][1]
 
 
 def test_a_package_with_other_bytes_than_the_list_says_is_refused(

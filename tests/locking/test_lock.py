@@ -10,7 +10,7 @@ from harness.locking import lock as lock_module
 from harness.locking.check import check, input_digests
 from harness.locking.datasets import Dataset, fetch_dataset
 from harness.locking.debian import read_debian_lock
-from harness.locking.imagelock import ImageLock
+from harness.locking.imagelock import BUILDER_FORMAT, ImageLock
 from harness.locking.imagespec import load_image_spec
 from harness.locking.lock import Locking, lock
 from harness.locking.lockfile import write_lock
@@ -42,7 +42,7 @@ def write_image_lock(root):
     digest = digest_of(b"")
     inputs = input_digests(root, "small", variables=lambda variant: VARIABLES)
     path = root / "lockfiles" / "small" / "image.lock"
-    write_lock(path, ImageLock(name="small", builder=1, inputs=inputs, manifest=digest, config=digest, layers=()))
+    write_lock(path, ImageLock(name="small", builder=BUILDER_FORMAT, inputs=inputs, manifest=digest, config=digest, layers=()))
 
 
 def problems(root, names=None, variables=VARIABLES):
@@ -118,8 +118,7 @@ def test_the_harness_own_environments_are_checked_and_bind_each_other(locked):
 
 def test_an_image_lock_of_another_builder_is_outdated(locked):
     path = locked / "lockfiles" / "small" / "image.lock"
-    assert b'"builder": 1' in path.read_bytes()
-    path.write_bytes(path.read_bytes().replace(b'"builder": 1', b'"builder": 2'))
+    edit(path, f'"builder": {BUILDER_FORMAT}', f'"builder": {BUILDER_FORMAT + 1}')
     assert problems(locked) == [("lockfiles/small/image.lock", "was made from another format of the builder")]
 
 

@@ -8,6 +8,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from harness.cli.console import ConsoleProgress, stderr, stdout
 from harness.cli.options import open_store
@@ -41,6 +42,10 @@ def lock(
         typer.Option(metavar="PACKAGE[==VERSION]", help="Let this package move; may be given several times."),
     ] = None,
     upgrade_all: Annotated[bool, typer.Option("--upgrade-all", help="Keep nothing: resolve everything anew.")] = False,
+    reviewed: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PACKAGE", help="Its waived maintainer script changed, was read, and may stay waived."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and write nothing.")] = False,
     drift: Annotated[
         bool, typer.Option("--drift", help="With --dry-run: also build and run it, and say what becomes of numbers.")
@@ -59,8 +64,10 @@ def lock(
 ) -> int:
     """Resolve what the specs ask for into exact versions with digests, under lockfiles/.
 
-    What is locked stays at its version and file, as long as it fits what the specs ask for. A dry run may leave a
-    spec's pin for the version that it is asked for, and says so; else a pin is changed in the spec.
+    What is locked stays at its version and file, as long as it fits what the specs ask for. Debian's packages come
+    from one release and so move together, also when one of them is to be upgraded. What changes is shown before
+    anything is written: from, to, by which requirement, and how large the files are. A dry run may leave a spec's pin
+    for the version that it is asked for, and says so; else a pin is changed in the spec.
 
     Examples:
 
@@ -69,6 +76,8 @@ def lock(
       harness lock cpu              one image; then `harness build cpu --update`, and commit both
 
       harness lock cpu --upgrade numpy --upgrade scipy==1.17.0    these, and what they force to move
+
+      harness lock cpu --upgrade libssl3 --reviewed libc6         Debian's newest; libc6's changed script was read
 
       harness lock cpu --upgrade-all --dry-run                    what is new
 
@@ -94,10 +103,10 @@ def lock(
             "--experiment, --quick, --probe-only and --format are about --drift", hint="Add --dry-run --drift."
         )
     if only_check:
-        if dry_run or upgrades != Upgrades():
+        if dry_run or reviewed or upgrades != Upgrades():
             raise UsageError("--check changes nothing that could be tried or upgraded", hint="Leave the others out.")
         return _check(root, name, as_json=as_json)
-    _show(_lock(root, name, upgrades, dry_run=dry_run), as_json=as_json)
+    _show(_lock(root, name, upgrades, reviewed or (), dry_run=dry_run, as_json=as_json), as_json=as_json)
     return ExitCode.OK
 
 
@@ -113,17 +122,34 @@ def _check(root: Path, name: str | None, *, as_json: bool) -> int:
     return ExitCode.DIVERGENT if problems else ExitCode.OK
 
 
-def _lock(root: Path, name: str | None, upgrades: Upgrades, *, dry_run: bool) -> Answer:
+def _lock(
+    root: Path, name: str | None, upgrades: Upgrades, reviewed: Sequence[str], *, dry_run: bool, as_json: bool
+) -> Answer:
     # Resolving needs Debian's parsers, which no other command should wait for.
     from harness.locking.lock import lock as write_locks
     from harness.locking.trial import trial
 
+    def announce(changes: tuple[LockChange, ...]) -> None:
+        if not as_json:
+            _show_changes(changes, stdout)
+
     with ConsoleProgress() as progress:
         if not dry_run:
-            done = write_locks(root, name, open_store(), progress=progress, upgrades=upgrades)
+            done = write_locks(
+                root,
+                name,
+                open_store(),
+                progress=progress,
+                upgrades=upgrades,
+                reviewed=reviewed,
+                announce=announce,
+            )
             return Answer(dry_run=False, written=tuple(map(str, done.written)), changes=done.changes, replaced=())
         with trial(root, name, open_store(), progress=progress, upgrades=upgrades) as tried:
             written = tuple(str(root / path.relative_to(tried.root)) for path in tried.locking.written)
+            if not as_json:
+                _show_pins(tried.replaced, stdout)
+            announce(tried.locking.changes)
             return Answer(dry_run=True, written=written, changes=tried.locking.changes, replaced=tried.replaced)
 
 
@@ -147,8 +173,8 @@ def _rehearse(
     request = RehearsalRequest(image=name, upgrades=upgrades, experiment=experiment, quick=quick)
     with ConsoleProgress() as progress:
         rehearsed = rehearse(request, Site(root=root, store=open_store(), progress=progress, results=RESULTS))
-    answer = Answer(dry_run=True, written=(), changes=rehearsed.changes, replaced=rehearsed.replaced)
-    _show_changes(answer, stderr)
+    _show_pins(rehearsed.replaced, stderr)
+    _show_changes(rehearsed.changes, stderr)
     width = stdout.width if stdout.is_terminal else None
     write_outputs(rehearsed.report, outputs, stdout.file.write, terminal_width=width)
     said = "A rehearsal: nothing was written in the checkout."
@@ -162,27 +188,53 @@ def _show(answer: Answer, *, as_json: bool) -> None:
     if as_json:
         stdout.file.write(msgspec.json.encode(answer).decode() + "\n")
         return
-    _show_changes(answer, stdout)
     for path in answer.written:
         stdout.print(f"{'would write' if answer.dry_run else 'wrote'} {path}", markup=False, highlight=False)
     if not answer.written:
         stdout.print("Every lock would stay as it is." if answer.dry_run else "Every lock is as it was.")
 
 
-def _show_changes(answer: Answer, console: Console) -> None:
-    for pin in answer.replaced:
+def _show_pins(replaced: Sequence[Replacement], console: Console) -> None:
+    for pin in replaced:
         said = f"docker/{pin.image}.yaml asks for {pin.before}: tried with {pin.after}"
         console.print(said, markup=False, highlight=False)
-    if answer.changes:
-        console.print(_table(answer.changes), width=None if console.is_terminal else stdout.width)
+
+
+def _show_changes(changes: Sequence[LockChange], console: Console) -> None:
+    if changes:
+        console.print(_table(changes), width=None if console.is_terminal else stdout.width)
+        console.print(_total(changes), markup=False, highlight=False)
 
 
 def _table(changes: Sequence[LockChange]) -> Table:
     table = Table()
-    for heading in ("Lock", "Package", "From", "To", "Change", "Digest"):
+    for heading in ("Lock", "Package", "From", "To", "Change", "By", "Size", "Digest"):
         table.add_column(heading, overflow="fold")
     for change in changes:
         digests = [hexadecimal(one)[:12] if one else "-" for one in (change.digest_before, change.digest_after)]
+        sizes = [_bytes(one) for one in (change.size_before, change.size_after)]
         versions = (change.before or "-", change.after or "-")
-        table.add_row(change.lock, change.package, *versions, change.kind.value, " → ".join(digests))
+        reason = ", ".join(change.required_by) or "-"
+        row = (change.lock, change.package, *versions, change.kind.value, reason)
+        table.add_row(*map(Text, (*row, " → ".join(sizes), " → ".join(digests))))
     return table
+
+
+def _total(changes: Sequence[LockChange]) -> str:
+    """How many packages change, and by how much their files grow, as far as sizes are known."""
+    known = [change for change in changes if _is_sized(change)]
+    grown = sum((change.size_after or 0) - (change.size_before or 0) for change in known)
+    unknown = len(changes) - len(known)
+    said = f"Changes: {len(changes)}. Files {'grow' if grown >= 0 else 'shrink'} by {_bytes(abs(grown))}"
+    return said + (f", not counting {unknown} of unknown size" if unknown else "")
+
+
+def _is_sized(change: LockChange) -> bool:
+    sides = ((change.before, change.size_before), (change.after, change.size_after))
+    return all(size is not None for version, size in sides if version is not None)
+
+
+def _bytes(size: int | None) -> str:
+    if size is None:
+        return "-"
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB" if size >= 1e3 else f"{size} B"

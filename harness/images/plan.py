@@ -15,6 +15,7 @@ from harness.images.ldcache import add_linker_cache
 from harness.images.paths import MERGED, Excludes, link_target, member_path, merged
 from harness.images.tree import Directory, Entry, File, Symlink, Tree
 from harness.images.wheel import read_wheel
+from harness.locking.debian import Effects, effects
 from harness.locking.imagespec import ImageSpec
 from harness.spec.digest import Digest
 
@@ -58,7 +59,9 @@ def plan_layers(
         for path, entry in entries:
             tree.add(path, entry, origin=origin, layer=layer)
     below = BaseFiles(base) if base else None
-    _add_configuration(tree, inputs.spec, below)
+    found = effects(inputs.spec, inputs.debian)
+    _add_configuration(tree, inputs.spec, below, found)
+    _add_effects(tree, found)
     if below is not None:
         lay_over(tree, below, inputs.spec)
     else:
@@ -98,7 +101,7 @@ def _read_wheels(inputs: Inputs, files: Iterable[Path]) -> Iterator[tuple[str, s
         yield f"wheel:{wheel.name}" if large else SMALL_WHEELS, wheel.name, entries
 
 
-def _add_configuration(tree: Tree, spec: ImageSpec, base: BaseFiles | None) -> None:
+def _add_configuration(tree: Tree, spec: ImageSpec, base: BaseFiles | None, found: Effects) -> None:
     origin = f"docker/{spec.name}.yaml"
 
     def add(path: str, entry: Entry) -> None:
@@ -106,11 +109,13 @@ def _add_configuration(tree: Tree, spec: ImageSpec, base: BaseFiles | None) -> N
 
     for folder, mode in _FOLDERS.items():
         add(folder, Directory(mode))
-    if spec.users:
+    if spec.users or found.passwd or found.group:
         passwd = [f"{user.name}:x:{user.uid}:{user.uid}::{user.home}:/bin/sh" for user in spec.users]
-        add("etc/passwd", _lines([*passwd, *_others(base, "etc/passwd", spec)]))
+        passwd += found.passwd.values()
+        add("etc/passwd", _lines([*passwd, *_others(base, "etc/passwd", passwd)]))
         group = [f"{user.name}:x:{user.uid}:" for user in spec.users]
-        add("etc/group", _lines([*group, *_others(base, "etc/group", spec)]))
+        group += found.group.values()
+        add("etc/group", _lines([*group, *_others(base, "etc/group", group)]))
     for user in spec.users:
         home = merged(_place(user.home, origin))
         if home not in tree:
@@ -122,11 +127,26 @@ def _add_configuration(tree: Tree, spec: ImageSpec, base: BaseFiles | None) -> N
         add(_place(place, origin), File(0o644, Inline(text.encode())))
 
 
-def _others(base: BaseFiles | None, path: str, spec: ImageSpec) -> list[str]:
-    """The lines of a base's accounts that the spec does not have; they come last, so that a uid is ours first."""
-    known = {user.name for user in spec.users}
-    lines = base.text(path).splitlines() if base is not None else []
-    return [line for line in lines if line and line.partition(":")[0] not in known]
+def _add_effects(tree: Tree, effects: Effects) -> None:
+    """What maintainer scripts would have made, where the packages and the spec leave room for it."""
+    origin = "the maintainer scripts"
+    for folder in effects.folders:
+        path = merged(_place(folder.place, origin))
+        if path not in tree:
+            tree.add(path, Directory(int(folder.mode, 8)), origin=origin, layer=CONFIGURATION)
+    for place, target in effects.links.items():
+        path = merged(_place(place, origin))
+        aim = merged(_place(target, origin)) if target.startswith("/") else None
+        # As update-alternatives does: no link to what is not there (manuals that a spec excludes).
+        if path not in tree and (aim is None or aim in tree):
+            tree.add(path, Symlink(link_target(path, target, origin)), origin=origin, layer=CONFIGURATION)
+
+
+def _others(base: BaseFiles | None, path: str, lines: Sequence[str]) -> list[str]:
+    """The lines of a base's accounts that are not among ours; they come last, so that a uid is ours first."""
+    known = {line.partition(":")[0] for line in lines}
+    others = base.text(path).splitlines() if base is not None else []
+    return [line for line in others if line and line.partition(":")[0] not in known]
 
 
 def _place(path: str, origin: str) -> str:

@@ -30,8 +30,8 @@ from harness.errors import IntegrityError
 from harness.images.content import BAD_ZIP, Bounded, Content, Inline, ZipMember, unzipped
 from harness.images.paths import Excludes, member_path
 from harness.images.tree import Entry, File
+from harness.locking.architecture import target_tags
 from harness.locking.python import LockedWheel
-from harness.locking.resolve import target_tags
 from harness.record.hashing import digest_of
 from harness.spec.digest import hexadecimal
 

@@ -137,7 +137,7 @@ def read_package_index(release: Release, *, component: str, architecture: str) -
             failures.append(f"{redact(address)}: {error.message}")
             continue
         if digest_of(data) == digest:
-            return PackageIndex(_decompress(data).decode())
+            return PackageIndex(_decompress(data).decode(), architecture)
         failures.append(f"{redact(address)}: other bytes than the release file names")
         other = True
     kind = IntegrityError if other else PrerequisiteError

@@ -1,6 +1,6 @@
 """What is different between two locks, package by package: pure, and quick for locks of many hundred packages."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -27,7 +27,9 @@ class LockChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """One package that a lock holds otherwise than before. `lock` is the lock's path below the checkout.
 
     Versions and digests are null on the side where the package is not. The digest is its file's; in a lock that holds
-    the files of every platform (`host.txt`), the digest of all their hashes.
+    the files of every platform (`host.txt`), the digest of all their hashes. `required_by` is what asks for it now: the
+    way to it from what the spec asks for (Debian), or the packages and requirements that need it (Python). Sizes are
+    those of the files in bytes, null where nobody here knows them.
     """
 
     lock: str
@@ -37,13 +39,17 @@ class LockChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     after: str | None
     digest_before: Digest | None
     digest_after: Digest | None
+    required_by: tuple[str, ...] = ()
+    size_before: int | None = None
+    size_after: int | None = None
 
 
 class Held(msgspec.Struct, frozen=True):
-    """What a lock says of one package."""
+    """What a lock says of one package; `size` is of its file, in bytes."""
 
     version: str
     digest: Digest
+    size: int | None = None
 
 
 Compare = Callable[[str, str], bool]
@@ -70,12 +76,37 @@ def requirements_difference(
     return difference(lock, held(before), held(after), newer=_newer_python)
 
 
+def explained(
+    changes: Iterable[LockChange],
+    required_by: Mapping[str, Sequence[str]],
+    size: Callable[[Digest], int | None] | None = None,
+) -> tuple[LockChange, ...]:
+    """The changes with what asks for each package, and with sizes by digest where none is known yet."""
+
+    def known(before: int | None, digest: Digest | None) -> int | None:
+        return before if before is not None or digest is None or size is None else size(digest)
+
+    return tuple(
+        msgspec.structs.replace(
+            change,
+            required_by=tuple(required_by.get(change.package, ())) if change.after is not None else (),
+            size_before=known(change.size_before, change.digest_before),
+            size_after=known(change.size_after, change.digest_after),
+        )
+        for change in changes
+    )
+
+
 def difference(
     lock: str, before: Mapping[str, Held], after: Mapping[str, Held], *, newer: Compare
 ) -> tuple[LockChange, ...]:
     """What is different between two mappings of packages; `newer(a, b)` says whether version b is above a."""
-    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    names = sorted(name for name in before.keys() | after.keys() if _file(before, name) != _file(after, name))
     return tuple(_change(lock, name, before.get(name), after.get(name), newer) for name in names)
+
+
+def _file(held: Mapping[str, Held], name: str) -> tuple[str, Digest] | None:
+    return (held[name].version, held[name].digest) if name in held else None
 
 
 def _change(lock: str, name: str, before: Held | None, after: Held | None, newer: Compare) -> LockChange:
@@ -87,6 +118,8 @@ def _change(lock: str, name: str, before: Held | None, after: Held | None, newer
         after=after.version if after else None,
         digest_before=before.digest if before else None,
         digest_after=after.digest if after else None,
+        size_before=before.size if before else None,
+        size_after=after.size if after else None,
     )
 
 
@@ -105,7 +138,9 @@ def _wheels(lock: PythonLock | None) -> dict[str, Held]:
 
 
 def _packages(lock: DebianLock | None) -> dict[str, Held]:
-    return {package.name: Held(package.version, package.digest) for package in lock.packages} if lock else {}
+    if lock is None:
+        return {}
+    return {package.name: Held(package.version, package.digest, package.size) for package in lock.packages}
 
 
 def _newer_python(one: str, other: str) -> bool:

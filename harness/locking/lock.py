@@ -1,18 +1,20 @@
 """`harness lock`: resolve what specs and `pyproject.toml` ask for, and write what came out."""
 
 import os
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from harness.errors import IntegrityError
+from harness.errors import IntegrityError, UsageError
 from harness.locking.archive import KEYRINGS
-from harness.locking.debian import DebianLock, read_debian_lock, waiver_problems
+from harness.locking.debian import DebianLock, MaintainerChange, changed_waivers, read_debian_lock, waiver_problems
 from harness.locking.difference import (
     LockChange,
     debian_difference,
+    explained,
     python_difference,
     requirements_difference,
 )
@@ -27,11 +29,14 @@ from harness.locking.requirements import (
     resolve_requirements,
     versions_of,
 )
+from harness.locking.requirers import requirers
 from harness.locking.resolve import resolve_debian, resolve_python
-from harness.locking.upgrade import KEEP, Upgrades, check_known, check_pins
+from harness.locking.upgrade import KEEP, Upgrade, Upgrades, check_known, check_pins, debian_name
 from harness.record.files import write_atomically
 from harness.record.hashing import signature
+from harness.spec.digest import Digest
 from harness.store.progress import Progress
+from harness.store.sources import uv_environment
 from harness.store.store import Store
 
 T = TypeVar("T")
@@ -52,6 +57,14 @@ class _Before(msgspec.Struct, frozen=True, kw_only=True):
     python: dict[str, PythonLock | None]
 
 
+class _Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """Locks as they are to be: bytes by path below the checkout, what changes, and waived scripts that did."""
+
+    files: dict[str, bytes]
+    changes: tuple[LockChange, ...]
+    scripts: tuple[MaintainerChange, ...] = ()
+
+
 def lock(
     root: Path,
     name: str | None,
@@ -60,30 +73,39 @@ def lock(
     progress: Progress,
     environment: Mapping[str, str] = os.environ,
     upgrades: Upgrades = KEEP,
+    reviewed: Collection[str] | None = (),
+    announce: Callable[[tuple[LockChange, ...]], None] | None = None,
 ) -> Locking:
     """Write the locks of the image `name`, or of every image and of the harness's own environments.
 
     What is locked stays where it still fits what is asked for, but for `upgrades`: with them alone new versions come
-    in. Debian's packages come from one release, and so move together, with everything or when others are asked for. A
-    lock whose content comes out as it was is not touched; one that is damaged is made anew, if no package was chosen.
+    in. Debian's packages come from one release, and so move together: with everything, when others are asked for, or
+    when one of them is to be upgraded. A lock whose content comes out as it was is not touched; one that is damaged is
+    made anew, if no package was chosen.
+
+    Nothing is written before everything is resolved and `announce` was told what changes. A waiver is for the scripts
+    that the lock names by digest: where those of a waived package changed, it must be among `reviewed` (null: all are).
 
     Raises:
-        UsageError: a spec makes no sense, what it asks for does not exist, or it does not allow an upgrade.
+        UsageError: a spec makes no sense, what it asks for does not exist, it does not allow an upgrade, or a waived
+            script changed.
         PrerequisiteError: no mirror or index answers, or gpgv is missing.
         ToolError: uv can't resolve the requirements.
         IntegrityError: a signature or digest does not fit, or the lock in which packages were chosen is damaged.
     """
-    with store.lock("lock"):
+    with store.lock("lock"), tempfile.TemporaryDirectory() as folder:
         sets = requirement_sets(root) if name is None else ()
         specs = [load_image_spec(root, image) for image in (image_names(root) if name is None else (name,))]
         before = _read(root, sets, specs, strict=bool(upgrades.chosen), progress=progress)
         _check(upgrades, sets, specs, before)
-        found = [_lock_set(root, wanted, before, upgrades, progress, environment) for wanted in sets]
-        found += [_lock_image(root, spec, store, before, upgrades, progress, environment) for spec in specs]
-    return Locking(
-        written=tuple(path for each in found for path in each.written),
-        changes=tuple(change for each in found for change in each.changes),
-    )
+        planned = [_plan_set(Path(folder), wanted, before, upgrades, progress, environment) for wanted in sets]
+        planned += [_plan_image(spec, store, before, upgrades, progress, environment) for spec in specs]
+        changes = tuple(change for each in planned for change in each.changes)
+        if announce is not None:
+            announce(changes)
+        _check_waivers([change for each in planned for change in each.scripts], reviewed)
+        files = [(root / path, data) for each in planned for path, data in each.files.items()]
+        return Locking(written=tuple(path for path, data in files if _write(path, data)), changes=changes)
 
 
 def locked_versions(root: Path, image: str) -> dict[str, str]:
@@ -96,47 +118,93 @@ def locked_versions(root: Path, image: str) -> dict[str, str]:
     return _versions(read_python_lock(path)) if path.exists() else {}
 
 
-def _lock_set(
-    root: Path,
+def _plan_set(
+    folder: Path,
     wanted: RequirementSet,
     before: _Before,
     upgrades: Upgrades,
     progress: Progress,
     environment: Mapping[str, str],
-) -> Locking:
+) -> _Planned:
+    """The plan for one of the harness's own locks; it is also put into `folder`, where it binds the next one."""
     text = before.requirements.get(wanted.filename)
     kept = None if upgrades.everything else text
-    with progress.task(f"Resolving {wanted.filename}"):
-        data = resolve_requirements(root, wanted, environment, kept=kept, upgrades=upgrades)
     shown = f"lockfiles/{wanted.filename}"
-    changes = requirements_difference(shown, _entries(text, shown), _entries(data.decode(), shown))
-    return Locking(written=_write(root / shown, data), changes=changes)
+    with progress.task(f"Resolving {wanted.filename}"):
+        data = resolve_requirements(folder, wanted, environment, kept=kept, upgrades=upgrades)
+        (folder / "lockfiles").mkdir(exist_ok=True)
+        (folder / shown).write_bytes(data)
+        after = _entries(data.decode(), shown)
+        changes = requirements_difference(shown, _entries(text, shown), after)
+        if changes:
+            arguments = ["--universal", "--python-version", wanted.python]
+            variables = uv_environment(environment, extra=False)
+            changes = explained(changes, requirers(arguments, wanted.requirements, versions_of(after), variables))
+    return _Planned(files={shown: data}, changes=changes)
 
 
-def _lock_image(
-    root: Path,
+def _plan_image(
     spec: ImageSpec,
     store: Store,
     before: _Before,
     upgrades: Upgrades,
     progress: Progress,
     environment: Mapping[str, str],
-) -> Locking:
+) -> _Planned:
     old_debian, old_python = before.debian[spec.name], before.python[spec.name]
-    if old_debian is not None and not upgrades.everything and _still_fits(old_debian, spec):
-        debian = old_debian
-    else:
-        debian = resolve_debian(spec, store, progress=progress, keyrings=KEYRINGS, environment=environment)
+    folder = f"lockfiles/{spec.name}"
+    debian, changes = old_debian, tuple[LockChange, ...]()
+    if debian is None or upgrades.everything or _moving(upgrades, debian) or not _still_fits(debian, spec):
+        resolved = resolve_debian(spec, store, progress=progress, keyrings=KEYRINGS, environment=environment)
+        debian = resolved.lock
+        _check_versions(upgrades, debian)
+        asked = {name: (" > ".join(chain),) for name, chain in resolved.chains.items()}
+        changes = explained(debian_difference(f"{folder}/debian.lock", old_debian, debian), asked)
     with progress.task(f"Resolving the requirements of {spec.name}"):
         kept = None if upgrades.everything else old_python
         python = resolve_python(spec, environment, kept=kept, upgrades=upgrades)
-    # Both or neither, as far as it can be had: nothing is written before everything is resolved.
-    folder = f"lockfiles/{spec.name}"
-    written = _write(root / folder / "debian.lock", encode_lock(debian))
-    written += _write(root / folder / "python.txt", encode_python_lock(python))
-    changes = debian_difference(f"{folder}/debian.lock", old_debian, debian)
-    changes += python_difference(f"{folder}/python.txt", old_python, python)
-    return Locking(written=written, changes=changes)
+        moved = python_difference(f"{folder}/python.txt", old_python, python.lock)
+        if moved:
+            asked = python.required_by(spec.python.requirements, environment)
+            moved = explained(moved, asked, lambda digest: python.sizes.get(digest) or _size(store, digest))
+    return _Planned(
+        files={f"{folder}/debian.lock": encode_lock(debian), f"{folder}/python.txt": encode_python_lock(python.lock)},
+        changes=changes + moved,
+        scripts=tuple(changed_waivers(spec, old_debian, debian)),
+    )
+
+
+def _size(store: Store, digest: Digest) -> int | None:
+    return store.path(digest).stat().st_size if store.has(digest) else None
+
+
+def _moving(upgrades: Upgrades, lock: DebianLock) -> list[Upgrade]:
+    """Which of the packages chosen are Debian's."""
+    names = {debian_name(package.name) for package in lock.packages}
+    return [upgrade for upgrade in upgrades.chosen if upgrade.name in names]
+
+
+def _check_versions(upgrades: Upgrades, lock: DebianLock) -> None:
+    for package in lock.packages:
+        for upgrade in upgrades.chosen:
+            wanted = upgrade.debian_version
+            if upgrade.name == debian_name(package.name) and wanted not in (None, package.version):
+                raise UsageError(
+                    f"{lock.suite} has {package.name} {package.version}, not {wanted}",
+                    hint="A Debian release holds one version of a package: leave the version out.",
+                )
+
+
+def _check_waivers(scripts: Sequence[MaintainerChange], reviewed: Collection[str] | None) -> None:
+    """Whether somebody says that the waivers still fit."""
+    unread = [change for change in scripts if reviewed is not None and change.package not in reviewed]
+    if unread:
+        first, more = unread[0], sorted({change.package for change in unread})
+        options = " ".join(f"--reviewed {package}" for package in more)
+        raise UsageError(
+            f"The {first.script} of {first.package} is waived, but changed from {first.before} to {first.after}",
+            hint=f"Read it, see whether the spec's reason still holds, then add {options}.",
+        )
 
 
 def _still_fits(lock: DebianLock, spec: ImageSpec) -> bool:
@@ -179,8 +247,10 @@ def _check(upgrades: Upgrades, sets: tuple[RequirementSet, ...], specs: list[Ima
     """Whether every package chosen is locked somewhere, and may move wherever it is."""
     own = {filename: versions_of(_entries(text, filename)) for filename, text in before.requirements.items()}
     images = {name: _versions(lock) for name, lock in before.python.items()}
-    where = f"lockfiles/{specs[0].name}/python.txt" if len(specs) == 1 and not sets else "Every lock together"
-    check_known(upgrades, (name for versions in (*own.values(), *images.values()) for name in versions), where)
+    debian = [package.name for lock in before.debian.values() if lock for package in lock.packages]
+    where = f"lockfiles/{specs[0].name}" if len(specs) == 1 and not sets else "Every lock together"
+    known = [name for versions in (*own.values(), *images.values()) for name in versions]
+    check_known(upgrades, known + [debian_name(name) for name in debian], where)
     for wanted in sets:
         locked = own.get(wanted.filename, {})
         check_pins(wanted.requirements, upgrades, locked, where="pyproject.toml", image=None)
@@ -197,11 +267,11 @@ def _versions(lock: PythonLock | None) -> dict[str, str]:
     return {wheel.name: wheel.version for wheel in lock.wheels} if lock else {}
 
 
-def _write(path: Path, data: bytes) -> tuple[Path, ...]:
+def _write(path: Path, data: bytes) -> bool:
     for leftover in path.parent.glob(f".{path.name}.*"):
         leftover.unlink(missing_ok=True)  # of a run that was killed while it wrote
     if path.exists() and path.read_bytes() == data:
-        return ()
+        return False
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, data)
-    return (path,)
+    return True

@@ -3,20 +3,23 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from debian.debfile import DebError, DebFile
+import msgspec
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from harness.errors import IntegrityError, ToolError, UsageError
+from harness.errors import ToolError, UsageError
 from harness.locking.architecture import target_tags
 from harness.locking.archive import KEYRINGS, read_package_index, read_release
-from harness.locking.closure import closure
+from harness.locking.closure import find_closure
 from harness.locking.debian import DebianLock, DebianPackage, waiver_problems
 from harness.locking.imagespec import ImageSpec, debian_inputs, python_inputs
 from harness.locking.python import LockedWheel, PythonLock
+from harness.locking.requirers import requirers
+from harness.locking.scripts import read_scripts
 from harness.locking.upgrade import KEEP, Upgrades, uv_arguments
 from harness.record.hashing import signature
-from harness.spec.digest import digest_from_hex
+from harness.spec.digest import Digest, digest_from_hex
 from harness.store.artifact import DebianFile
 from harness.store.fetch import fetch, fetch_path
 from harness.store.index import Address, addresses_of, resolve
@@ -24,7 +27,25 @@ from harness.store.progress import Progress
 from harness.store.sources import uv_environment
 from harness.store.store import Store
 
-_RUN_AT_INSTALLATION = ("preinst", "postinst")
+
+class ResolvedDebian(msgspec.Struct, frozen=True):
+    """A lock, and the way to each of its packages: from one that the spec names to the package itself."""
+
+    lock: DebianLock
+    chains: dict[str, tuple[str, ...]]
+
+
+class ResolvedPython(msgspec.Struct, frozen=True, kw_only=True):
+    """A lock, the sizes in bytes of files as far as an index told, and uv's arguments that led to it."""
+
+    lock: PythonLock
+    sizes: dict[Digest, int]
+    arguments: tuple[str, ...]
+
+    def required_by(self, requirements: Sequence[str], environment: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+        """What asks for each package, by name."""
+        versions = {wheel.name: wheel.version for wheel in self.lock.wheels}
+        return requirers(self.arguments, requirements, versions, uv_environment(environment))
 
 
 def resolve_debian(
@@ -34,11 +55,12 @@ def resolve_debian(
     progress: Progress,
     keyrings: Sequence[Path] = KEYRINGS,
     environment: Mapping[str, str] = os.environ,
-) -> DebianLock:
+) -> ResolvedDebian:
     """The closure of a spec's packages as a signed release has them; their files are in the store afterwards.
 
     Raises:
-        UsageError: the packages can't be resolved, or one has a maintainer script that the spec does not waive.
+        UsageError: the packages can't be resolved, or one has a maintainer script that is not known and that the spec
+            does not waive.
         PrerequisiteError: no mirror has the suite or a file, or gpgv is missing.
         IntegrityError: a signature or digest does not fit.
     """
@@ -46,7 +68,8 @@ def resolve_debian(
     with progress.task(f"Reading the package list of {debian.suite}"):
         release = read_release(debian.suite, keyrings=keyrings, environment=environment)
         index = read_package_index(release, component=debian.component, architecture=debian.architecture)
-    candidates = closure(index, debian.packages)
+    found = find_closure(index, debian.packages)
+    candidates = found.candidates
     files = [
         DebianFile(
             path=candidate.fields["Filename"],
@@ -60,7 +83,8 @@ def resolve_debian(
     fetch(store, files, progress=progress, environment=environment)
     packages = []
     for candidate, file in zip(candidates, files, strict=True):
-        scripts = _scripts(fetch_path(store, file, progress=progress, environment=environment), candidate.name)
+        path = fetch_path(store, file, progress=progress, environment=environment)
+        scripts = read_scripts(path, candidate.name, debian.architecture)
         fields = candidate.fields
         packages.append(
             DebianPackage(
@@ -76,11 +100,14 @@ def resolve_debian(
         packages=tuple(packages),
     )
     if problems := waiver_problems(spec, lock):
+        for problem in problems:
+            progress.note(problem)
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UsageError(
-            f"docker/{spec.name}.yaml: {problems[0]}",
+            f"docker/{spec.name}.yaml: {problems[0]}{more}",
             hint="No maintainer script is run: read it, declare what it does (links, files), and say so in postinst.",
         )
-    return lock
+    return ResolvedDebian(lock, found.chains)
 
 
 def resolve_python(
@@ -89,7 +116,7 @@ def resolve_python(
     *,
     kept: PythonLock | None = None,
     upgrades: Upgrades = KEEP,
-) -> PythonLock:
+) -> ResolvedPython:
     """The wheels that a spec's requirements resolve to, one each: that which fits its platform best.
 
     What `kept` holds stays, version and file, unless it is among `upgrades` or no longer fits what is asked for.
@@ -103,20 +130,20 @@ def resolve_python(
     requirements = "".join(f"{requirement}\n" for requirement in python.requirements)
     variables = uv_environment(environment)
     versions = {wheel.name: wheel.version for wheel in kept.wheels} if kept else {}
-    arguments += uv_arguments(upgrades, versions)
+    moving = uv_arguments(upgrades, versions)
     try:
-        packages = resolve(arguments, requirements, variables, kept=versions, without=python.without)
+        packages = resolve([*arguments, *moving], requirements, variables, kept=versions, without=python.without)
     except ToolError as error:
         if "+cpu" not in requirements:
             raise
         # Local versions of torch are on PyTorch's own index, which uv knows by this name.
+        arguments += ["--torch-backend", "cpu"]
         try:
-            arguments += ["--torch-backend", "cpu"]
-            packages = resolve(arguments, requirements, variables, kept=versions, without=python.without)
+            packages = resolve([*arguments, *moving], requirements, variables, kept=versions, without=python.without)
         except ToolError as second:
             raise error from second  # what the configured indexes lack is what a person can mend
     files = _files_to_keep(kept, spec, upgrades)
-    wheels = []
+    wheels, sizes = [], {}
     for package in packages:
         if file := files.get((canonicalize_name(package["name"]), package["version"])):
             wheels.append(file)
@@ -126,12 +153,24 @@ def resolve_python(
             raise UsageError(f"{package['name']} {package['version']} has no wheel for {python.platform}")
         name = canonicalize_name(package["name"])
         wheels.append(LockedWheel(name, package["version"], best.filename, best.digest))
-    return PythonLock(
+        if (size := _size(best)) is not None:
+            sizes[best.digest] = size
+    lock = PythonLock(
         inputs=signature(python_inputs(spec)),
         version=python.version,
         platform=python.platform,
         wheels=tuple(sorted(wheels, key=lambda wheel: wheel.name)),
     )
+    return ResolvedPython(lock=lock, sizes=sizes, arguments=tuple(arguments))
+
+
+def _size(address: Address) -> int | None:
+    if address.size is not None or not address.address.startswith("file://"):
+        return address.size
+    try:
+        return Path(unquote(urlsplit(address.address).path)).stat().st_size
+    except OSError:
+        return None
 
 
 def _files_to_keep(kept: PythonLock | None, spec: ImageSpec, upgrades: Upgrades) -> dict[tuple[str, str], LockedWheel]:
@@ -158,11 +197,3 @@ def best_wheel(addresses: Iterable[Address], *, python: str, platform: str) -> A
             number, suffix = build or (-1, "")
             fitting.append(((min(known), -number, suffix, address.filename), address))
     return min(fitting, key=lambda pair: pair[0])[1] if fitting else None
-
-
-def _scripts(path: Path, name: str) -> tuple[str, ...]:
-    try:
-        with DebFile(str(path)) as package:
-            return tuple(script for script in _RUN_AT_INSTALLATION if package.control.has_file(script))
-    except (DebError, OSError, EOFError, ValueError) as error:
-        raise IntegrityError(f"The file of {name} is not a Debian package: {error}") from error

@@ -1,5 +1,6 @@
 """Which locked versions may move: everything else stays as it is locked while it still fits what is asked for."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -11,13 +12,19 @@ from harness.errors import UsageError
 from harness.spec.documents import suggestion
 
 _FORM = "Write a package's name, or its name and a version: --upgrade numpy, --upgrade numpy==2.4.5."
+# What Debian calls a package and PEP 508 does not (`libstdc++6`), and a version of Debian's (`1:3.0-1~deb12u2`).
+_DEBIAN = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?:==([0-9][A-Za-z0-9.:~+-]*))?")
 
 
 class Upgrade(msgspec.Struct, frozen=True):
-    """A package that may move: to `version`, older or newer, or where that is null to the newest that fits."""
+    """A package that may move: to `version`, older or newer, or where that is null to the newest that fits.
+
+    `debian_version` is the version as it was written, if Debian could call one so.
+    """
 
     name: str
     version: str | None = None
+    debian_version: str | None = None
 
     def __str__(self) -> str:
         return self.name if self.version is None else f"{self.name}=={self.version}"
@@ -44,6 +51,11 @@ class Replacement(msgspec.Struct, frozen=True):
 
 
 KEEP = Upgrades()
+
+
+def debian_name(name: str) -> str:
+    """What an upgrade calls a Debian package: normalised as Python's names are, so that one way fits both."""
+    return canonicalize_name(name)
 
 
 def parse_upgrades(items: Sequence[str], *, everything: bool = False) -> Upgrades:
@@ -130,6 +142,9 @@ def uv_arguments(upgrades: Upgrades, locked: Mapping[str, str]) -> list[str]:
 
 def _parse(item: str) -> Upgrade:
     requirement = _requirement(item)
+    debian = _DEBIAN.fullmatch(item.replace(" ", ""))
+    if requirement is None and debian is not None:
+        return Upgrade(debian_name(debian[1]), None, debian[2])
     if requirement is None or requirement.url or requirement.extras or requirement.marker:
         raise UsageError(f"{item[:100]!r} is not a package that can be upgraded", hint=_FORM)
     name, specifiers = canonicalize_name(requirement.name), list(requirement.specifier)
@@ -141,7 +156,7 @@ def _parse(item: str) -> Upgrade:
         version = None
     if version is None or len(specifiers) > 1 or specifiers[0].operator != "==":
         raise UsageError(f"{item[:100]!r} is not an exact version", hint=_FORM)
-    return Upgrade(name, str(version))
+    return Upgrade(name, str(version), debian[2] if debian else None)
 
 
 def _requirement(text: str) -> Requirement | None:

@@ -124,7 +124,7 @@ def _package(package: DebianPackage) -> tuple[Layer, str, Entry]:
         "architecture": package.architecture,
         "path": package.path,
         "size": str(package.size),
-        "scripts": " ".join(package.scripts),
+        "scripts": " ".join(script.name for script in package.scripts),
     }
     return Layer.OS_PACKAGE, package.name, Entry(package.version, Scheme.DEBIAN, {"deb": package.digest}, details)
 

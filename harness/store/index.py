@@ -33,15 +33,21 @@ class Address(msgspec.Struct, frozen=True):
 
 
 def pip_compile(
-    arguments: Sequence[str], requirements: str, environment: Mapping[str, str], *, cwd: Path | None = None
+    arguments: Sequence[str],
+    requirements: str,
+    environment: Mapping[str, str],
+    *,
+    cwd: Path | None = None,
+    annotate: bool = False,
 ) -> bytes:
-    """What `uv pip compile` prints for the text of a requirements file.
+    """What `uv pip compile` prints for the text of a requirements file; `annotate` adds who asks for each package.
 
     Raises:
         PrerequisiteError: uv is not there.
         ToolError: the requirements can't be resolved, or no index answers.
     """
-    argv = [find_uv_bin(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", *arguments, "-"]
+    style = ["--annotation-style", "split"] if annotate else ["--no-annotate"]
+    argv = [find_uv_bin(), "pip", "compile", "--quiet", "--no-header", *style, *arguments, "-"]
     return run(argv, stdin=requirements.encode(), environment=environment, cwd=cwd, timeout=_TIMEOUT).stdout
 
 

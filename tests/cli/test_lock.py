@@ -40,7 +40,7 @@ def lock(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp
         (("cpu", "--upgrade", "numpy>=2"), "is not an exact version"),
         (("cpu", "--upgrade", "numpy", "--upgrade", "NumPy==2"), "numpy is to be upgraded twice"),
         (("cpu", "--upgrade", "numpy", "--upgrade-all"), "--upgrade-all leaves nothing"),
-        (("cpu", "--upgrade", "numppy"), "lockfiles/cpu/python.txt holds no package numppy"),
+        (("cpu", "--upgrade", "numppy"), "lockfiles/cpu holds no package numppy"),
         (("cpu", "--upgrade", "torch"), "docker/cpu.yaml pins torch==2.13.0+cpu"),
         (("cpu-prev", "--upgrade", "numpy==2.4.6"), "docker/cpu-prev.yaml asks for numpy==1.26.*"),
         (("cpu", "--check", "--dry-run"), "--check changes nothing"),

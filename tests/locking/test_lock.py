@@ -10,7 +10,7 @@ from harness.locking import lock as lock_module
 from harness.locking.check import check, input_digests
 from harness.locking.datasets import Dataset, fetch_dataset
 from harness.locking.debian import read_debian_lock
-from harness.locking.imagelock import ImageLock
+from harness.locking.imagelock import BUILDER_FORMAT, ImageLock
 from harness.locking.imagespec import load_image_spec
 from harness.locking.lock import Locking, lock
 from harness.locking.lockfile import write_lock
@@ -42,7 +42,7 @@ def write_image_lock(root):
     digest = digest_of(b"")
     inputs = input_digests(root, "small", variables=lambda variant: VARIABLES)
     path = root / "lockfiles" / "small" / "image.lock"
-    write_lock(path, ImageLock(name="small", builder=1, inputs=inputs, manifest=digest, config=digest, layers=()))
+    write_lock(path, ImageLock(name="small", builder=BUILDER_FORMAT, inputs=inputs, manifest=digest, config=digest, layers=()))
 
 
 def problems(root, names=None, variables=VARIABLES):
@@ -58,7 +58,11 @@ def edit(path, old, new):
 def test_an_image_is_locked_to_its_closure_and_its_wheels(locked, template):
     debian = read_debian_lock(locked / "lockfiles" / "small" / "debian.lock")
     assert [package.name for package in debian.packages] == ["app", "library", "postman"]
-    assert [package.scripts for package in debian.packages] == [("postinst",), (), ()]
+    assert [[script.name for script in package.scripts] for package in debian.packages] == [
+        ["postinst"],
+        ["postinst", "prerm", "triggers"],
+        ["preinst"],
+    ]
     assert debian.snapshot == "20260712T101637Z"
     store = Store(template.parent / "home")
     assert all(store.has(package.digest) for package in debian.packages)
@@ -114,8 +118,7 @@ def test_the_harness_own_environments_are_checked_and_bind_each_other(locked):
 
 def test_an_image_lock_of_another_builder_is_outdated(locked):
     path = locked / "lockfiles" / "small" / "image.lock"
-    assert b'"builder": 1' in path.read_bytes()
-    path.write_bytes(path.read_bytes().replace(b'"builder": 1', b'"builder": 2'))
+    edit(path, f'"builder": {BUILDER_FORMAT}', f'"builder": {BUILDER_FORMAT + 1}')
     assert problems(locked) == [("lockfiles/small/image.lock", "was made from another format of the builder")]
 
 
@@ -149,8 +152,8 @@ def test_a_maintainer_script_that_is_not_waived_is_refused(root, store, environm
 
 
 def test_a_waiver_for_a_script_that_is_not_there_is_named(locked):
-    edit(locked / "docker" / "small.yaml", "{app: does nothing}", "{app: does nothing, library: does nothing}")
-    assert "postinst.library waives a script that is not there" in problems(locked)[0][1]
+    edit(locked / "docker" / "small.yaml", "{app: does nothing}", "{app: does nothing, nobody: does nothing}")
+    assert "postinst.nobody waives a script that is not there" in problems(locked)[0][1]
 
 
 def test_a_package_with_other_bytes_than_the_list_says_is_refused(

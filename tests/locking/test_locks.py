@@ -98,7 +98,7 @@ LIBC6 = '"path": "pool/main/g/glibc/libc6_2.36-9+deb12u14_amd64.deb"'
         ('"size": 2759320', '"size": 0'),
         ('"size": 2759320', '"size": "2759320"'),
         ('"architecture": "amd64",\n      "path"', '"architecture": "arm64",\n      "path"'),
-        ('"schema": "harness.debian-lock/1"', '"schema": "harness.debian-lock/2"'),
+        ('"schema": "harness.debian-lock/2"', '"schema": "harness.debian-lock/1"'),
         ('"snapshot": "2', '"snapshot": "../2'),
         ('  "suite"', '  "unknown": 1,\n  "suite"'),
         ("\n}", "\n}\n\n"),

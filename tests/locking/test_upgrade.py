@@ -29,7 +29,7 @@ def test_names_are_normalised_and_versions_kept():
     assert chosen("NumPy", "scikit_learn == 1.6.0", "torch==2.14.0+cpu").chosen == (
         Upgrade("numpy"),
         Upgrade("scikit-learn", "1.6.0"),
-        Upgrade("torch", "2.14.0+cpu"),
+        Upgrade("torch", "2.14.0+cpu", "2.14.0+cpu"),
     )
     assert parse_upgrades(()) == KEEP
     assert parse_upgrades((), everything=True) == Upgrades(everything=True)

@@ -14,6 +14,7 @@ from harness.locking.imagelock import SCHEMA, ImageLock
 from harness.locking.imagespec import ImageSpec, python_inputs
 from harness.locking.lockfile import read_lock, write_lock
 from harness.locking.python import LockedWheel, PythonLock
+from harness.locking.resolve import ResolvedPython
 from harness.locking.upgrade import Upgrades, parse_upgrades
 from harness.record.hashing import digest_of, signature
 from harness.release import rehearsal as module
@@ -48,7 +49,7 @@ class Scene:
 
     def resolve_python(
         self, spec: ImageSpec, environment: object, *, kept: PythonLock, upgrades: Upgrades
-    ) -> PythonLock:
+    ) -> ResolvedPython:
         def wheel(old: LockedWheel) -> LockedWheel:
             if old.name not in upgrades.names or old.name not in self.moved:
                 return old
@@ -56,7 +57,8 @@ class Scene:
             return LockedWheel(old.name, version, old.filename.replace(old.version, version), FRESH)
 
         wheels = tuple(map(wheel, kept.wheels))
-        return msgspec.structs.replace(kept, inputs=signature(python_inputs(spec)), wheels=wheels)
+        lock = msgspec.structs.replace(kept, inputs=signature(python_inputs(spec)), wheels=wheels)
+        return ResolvedPython(lock=lock, sizes={}, arguments=())
 
     def build(self, name: str, *, root: Path, store: Store, progress: object, update: bool) -> None:
         assert root != self.site.root

@@ -11,6 +11,8 @@ import pytest
 from image_packages import Checkout
 from registries import PASSWORD, USER, Registry, debian_registry
 
+from harness.engines.connection import connect
+from harness.errors import PrerequisiteError
 from harness.images.build import build
 from harness.locking.imagelock import ImageLock
 
@@ -32,6 +34,7 @@ def harness(checkout: Checkout, *arguments: str, store: Path | None = None) -> s
     home = checkout.root.parent
     variables = {
         "PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), "HOME": str(home),
+        **({"DOCKER_HOST": os.environ["DOCKER_HOST"]} if "DOCKER_HOST" in os.environ else {}),
         "HARNESS_HOME": str(store or checkout.store.home), "XDG_RUNTIME_DIR": str(home / "run"),
     }  # fmt: skip
     command = [sys.executable, "-m", "harness", *arguments]
@@ -111,3 +114,27 @@ def test_what_makes_no_sense_is_explained(
     done = harness(checkout, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
+
+
+@pytest.mark.docker
+def test_a_pulled_image_is_in_the_engine_under_the_name_that_is_printed(
+    lock: ImageLock, checkout: Checkout, registry: Registry, tmp_path: Path
+) -> None:
+    try:
+        client = connect()
+    except PrerequisiteError as error:
+        pytest.skip(f"no Docker engine: {error.message}")
+    log_in(checkout, registry)
+    pushed = json.loads(
+        harness(checkout, "push", "tiny", f"{registry.host}/team/tiny", "--compress", "gzip", "--json").stdout
+    )
+    place = f"{registry.host}/team/tiny@{pushed['manifest']}"
+    for _ in range(2):  # the second time nothing is left to bring
+        pulled = harness(checkout, "pull", place, store=tmp_path / "other")
+        assert pulled.returncode == 0, pulled.stderr
+        name = f"harness/tiny:{lock.manifest[7:19]}"
+        assert pulled.stdout.splitlines()[:2] == [f"tiny@{lock.manifest}", f"  in the engine as {name}"]
+        shown = client.images.get(name)
+        assert shown.id in (lock.config, lock.manifest)
+        assert shown.attrs["RootFS"]["Layers"] == [layer.digest for layer in lock.layers]
+    client.images.remove(shown.id, force=True)

@@ -1,6 +1,7 @@
 """The image with a project in it, run by plain `docker run` as a remote node would."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -117,6 +118,10 @@ def plain_run(
     docker_engine: DockerEngine, environment: Image, project: Path
 ) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """`docker run` of the image in the engine, with nothing but what a user types."""
+    if shutil.which("docker") is None:
+        pytest.skip("there is no docker client")
+    if docker_engine.describe()["engine"] == "podman":
+        pytest.skip("Docker's own client cannot attach to podman 4.3 (unable to upgrade to tcp, received 409)")
     with open_chosen("cpu", project, root=CHECKOUT, store=Store.default(), progress=SILENT) as image:
         name = docker_engine.load(image)
 
@@ -132,8 +137,6 @@ def plain_run(
 def test_plain_docker_run_is_strict_and_repeats(
     plain_run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    if subprocess.run(["docker", "version"], capture_output=True, check=False).returncode:
-        pytest.skip("there is no docker client")
     first = plain_run("python", "train.py", "--epochs", "3")
     assert first.returncode == 0, first.stderr
     said = json.loads(first.stdout)

@@ -43,7 +43,8 @@ def test_an_unchanged_image_says_the_same_to_the_last_byte_and_a_plain_process_s
     }
     assert first.state.sources.image is not None
     assert host.state.sources.image is None
-    assert {engine["engine"] for engine in (survey_of(first).engine, survey_of(host).engine)} == {"docker", "host"}
+    assert survey_of(first).engine["engine"] in ("docker", "podman")
+    assert survey_of(host).engine["engine"] == "host"
     assert inside.cpu == plain.cpu
     # Of the image's wheels some lose their tests; LightGBM's has none, so its files are the same, whoever installs it.
     assert inside.libraries["lightgbm"] == plain.libraries["lightgbm"]

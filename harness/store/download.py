@@ -4,14 +4,14 @@ import fcntl
 import http.client
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.errors import IntegrityError
 from harness.spec.digest import Digest, hexadecimal
-from harness.store.http import AddressError, explain, open_address, origin, redact, retrying
+from harness.store.http import AddressError, Credentials, explain, open_address, origin, redact, retrying
 from harness.store.store import Store
 
 MAX_BYTES = 16 << 30
@@ -25,7 +25,7 @@ class Stopped(Exception):  # noqa: N818 - nothing is wrong: the caller gave up
 class Downloader:
     """Downloads into a store. Shared by threads; remembers which servers are down, so that each is waited for once."""
 
-    def __init__(self, store: Store, *, credentials: Mapping[str, str], delay: float = 0.5) -> None:
+    def __init__(self, store: Store, *, credentials: Credentials, delay: float = 0.5) -> None:
         self._store = store
         self._credentials = credentials
         self._delay = delay

@@ -16,8 +16,9 @@ from harness.spec.digest import Digest
 from harness.store.artifact import Artifact, DebianFile, Wheel
 from harness.store.download import Downloader, Stopped
 from harness.store.index import find_wheels
+from harness.store.logins import Logins
 from harness.store.progress import Progress
-from harness.store.sources import SNAPSHOT_ARCHIVE, credentials, debian_mirrors, link_folders
+from harness.store.sources import SNAPSHOT_ARCHIVE, debian_mirrors, link_folders
 from harness.store.store import CorruptObjectError, Store
 
 PARALLEL = 8
@@ -48,7 +49,7 @@ def fetch(
     if not missing:
         return
     addresses, sizes = _addresses(missing, environment, failures, progress)
-    downloader = Downloader(store, credentials=credentials(environment), delay=delay)
+    downloader = Downloader(store, credentials=Logins(environment), delay=delay)
     with progress.task(f"Fetching {len(missing)} files", total=_total(missing, sizes), unit="bytes") as bar:
         advance = _in_turn(bar.advance)
 

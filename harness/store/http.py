@@ -7,8 +7,8 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from harness.errors import ToolError
@@ -17,6 +17,13 @@ ATTEMPTS = 4
 TIMEOUT = 30.0
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 30.0
+
+
+class Credentials(Protocol):
+    """`user:password` by origin."""
+
+    def get(self, server: str, default: str, /) -> str:
+        """Those for a server; `default` where there are none."""
 
 
 class AddressError(ToolError):
@@ -45,7 +52,7 @@ def origin(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def open_address(address: str, *, offset: int = 0, credentials: Mapping[str, str] | None = None) -> Any:
+def open_address(address: str, *, offset: int = 0, credentials: Credentials | None = None) -> Any:
     """The answer to a request for an address, to be closed; from byte `offset` on where the server can (status 206).
 
     `credentials` are `user:password` by origin; those in the address itself come first.
@@ -61,7 +68,9 @@ def open_address(address: str, *, offset: int = 0, credentials: Mapping[str, str
         request = urllib.request.Request(urlunsplit((parts.scheme, host, parts.path, parts.query, "")))  # noqa: S310
     except ValueError as error:
         raise AddressError(f"not an address: {error}", transient=False, reached=False) from error
-    user = unquote(user) or (credentials or {}).get(origin(address), "")
+    user = unquote(user)
+    if ":" not in user and credentials is not None and parts.scheme != "file":
+        user = credentials.get(origin(address), user)
     if user:
         token = base64.b64encode(user.encode()).decode()
         # Not to be sent along to wherever the server redirects to.
@@ -83,7 +92,10 @@ def explain(error: Exception) -> AddressError:
             with error:
                 wait = error.headers.get("Retry-After", "") if error.headers else ""
             seconds = min(float(wait), _LONGEST_WAIT) if wait.isdigit() else None
-            return AddressError(f"HTTP {error.code}", transient=error.code in _TRANSIENT, reached=True, wait=seconds)
+            asks = ", it wants a user and a password that it knows" if error.code in (401, 403) else ""
+            return AddressError(
+                f"HTTP {error.code}{asks}", transient=error.code in _TRANSIENT, reached=True, wait=seconds
+            )
         case urllib.error.URLError() if isinstance(error.reason, Exception):
             return explain(error.reason)
         case ssl.SSLCertVerificationError():
@@ -123,7 +135,7 @@ def retrying(
             sleep(error.wait if error.wait is not None else delay * 2**number)
 
 
-def read_address(address: str, *, limit: int, credentials: Mapping[str, str] | None = None) -> bytes:
+def read_address(address: str, *, limit: int, credentials: Credentials | None = None) -> bytes:
     """All bytes at an address, at most `limit`; tried again where that may help.
 
     Raises:

@@ -6,6 +6,7 @@ No host of a registry is named here: pip and uv know their default, apt has its 
 import configparser
 import os
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +14,6 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import msgspec
-
-from harness.store.http import origin
 
 # Debian's own archive of everything it ever published: the one place that still has a file when no mirror does.
 SNAPSHOT_ARCHIVE = "https://snapshot.debian.org/archive/debian"
@@ -55,15 +54,60 @@ def pip_configuration(environment: Mapping[str, str] = os.environ) -> PipConfigu
     )
 
 
+class UvConfiguration(msgspec.Struct, frozen=True):
+    """What uv's own files say: indexes (`NAME=ADDRESS` for those with a name), and folders or pages of links."""
+
+    indexes: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+
+
+def uv_configuration(environment: Mapping[str, str] = os.environ) -> UvConfiguration:
+    """What uv is set to by `UV_CONFIG_FILE`, or else by the user's `uv.toml` and then the system's; none of a project.
+
+    https://docs.astral.sh/uv/concepts/configuration-files/
+    """
+    indexes: list[str] = []
+    links: list[str] = []
+    for path in _uv_files(environment):
+        try:
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            continue  # uv says what is wrong with it
+        for table in (settings, settings.get("pip", {})):
+            for index in table.get("index", ()):
+                name = index.get("name")
+                indexes.append(f"{name}={index.get('url', '')}" if name else str(index.get("url", "")))
+            indexes += [table["index-url"]] if "index-url" in table else []
+            indexes += table.get("extra-index-url", ())
+            links += table.get("find-links", ())
+    return UvConfiguration(tuple(indexes), tuple(links))
+
+
+def _uv_files(environment: Mapping[str, str]) -> Sequence[Path]:
+    if chosen := environment.get("UV_CONFIG_FILE"):
+        return [Path(chosen)]
+    if environment.get("UV_NO_CONFIG", "").lower() in ("1", "true", "yes", "on"):
+        return []
+    config = Path(environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME") or "/nonexistent") / ".config")
+    system = [Path(word) for word in environment.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":") if word]
+    return [folder / "uv" / "uv.toml" for folder in (config, *system, Path("/etc"))]
+
+
 def uv_environment(environment: Mapping[str, str] = os.environ, *, extra: bool = True) -> dict[str, str]:
     """The variables for a uv that looks where pip would: uv reads its own settings and none of pip's.
 
     `extra=False` leaves pip's extra indexes out.
     """
     pip, result = pip_configuration(environment), dict(environment)
-    if not any(environment.get(name) for name in ("UV_INDEX_URL", "UV_DEFAULT_INDEX")) and pip.index:
+    own = uv_configuration(environment).indexes
+    if not any(environment.get(name) for name in ("UV_INDEX_URL", "UV_DEFAULT_INDEX")) and pip.index and not own:
         result["UV_DEFAULT_INDEX"] = pip.index
-    if not any(environment.get(name) for name in ("UV_EXTRA_INDEX_URL", "UV_INDEX")) and pip.extra and extra:
+    if (
+        not any(environment.get(name) for name in ("UV_EXTRA_INDEX_URL", "UV_INDEX"))
+        and pip.extra
+        and extra
+        and not own
+    ):
         result["UV_EXTRA_INDEX_URL"] = " ".join(pip.extra)
         # pip treats all its indexes alike; uv would stop at the first that knows a name.
         result.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
@@ -91,18 +135,14 @@ def link_folders(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...
     return tuple(folders)
 
 
-def credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """`user:password` by origin, as far as the configured addresses of indexes hold them."""
-    pip = pip_configuration(environment)
+def index_addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """The addresses of indexes and pages of links that uv and pip are set to; `NAME=ADDRESS` for those with a name."""
+    pip, uv = pip_configuration(environment), uv_configuration(environment)
     names = ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_INDEX")
-    addresses = [pip.index or "", *pip.extra, *(word for name in names for word in environment.get(name, "").split())]
-    found: dict[str, str] = {}
-    for address in addresses:
-        address = address.partition("=")[2] if re.match(r"[\w-]+=", address) else address
-        user, _, _ = urlsplit(address).netloc.rpartition("@")
-        if user:
-            found.setdefault(origin(address), user)
-    return found
+    words = [word for name in names for word in environment.get(name, "").split()]
+    words += [*uv.indexes, *uv.links, pip.index or "", *pip.extra, *pip.links]
+    words += [word.strip() for word in environment.get("UV_FIND_LINKS", "").split(",")]
+    return tuple(word for word in dict.fromkeys(words) if "://" in word)
 
 
 def debian_mirrors(

@@ -4,7 +4,7 @@ import pytest
 
 from harness.store import sources
 from harness.store.http import AddressError, open_address, redact
-from harness.store.sources import credentials, debian_mirrors, link_folders, pip_configuration, uv_environment
+from harness.store.sources import debian_mirrors, link_folders, pip_configuration, uv_environment
 
 ONE_LINE = """
 # deb http://commented.test/debian bookworm main
@@ -96,12 +96,6 @@ def test_link_folders_are_those_that_exist_once(tmp_path):
         "PIP_FIND_LINKS": f"{one.as_uri()} {one}",
     }
     assert link_folders(environment) == (two, one)
-
-
-def test_credentials_are_known_by_origin():
-    environment = {"UV_DEFAULT_INDEX": "https://u:p@one.test/simple", "UV_INDEX": "name=https://v:q@two.test/simple"}
-    environment |= {"HOME": "/nonexistent", "PIP_CONFIG_FILE": "/dev/null"}
-    assert credentials(environment) == {"https://one.test": "u:p", "https://two.test": "v:q"}
 
 
 def test_no_password_or_token_is_shown():

@@ -216,3 +216,15 @@ def test_an_environment_that_was_linked_has_the_command_whatever_folder_it_is_ca
     found = subprocess.run(question, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
     assert Path(found) == CHECKOUT / "harness" / "__init__.py"
     assert (tmp_path / "venv" / "bin" / "harness").read_text().startswith(f"#!{python}\n")
+
+
+@pytest.mark.parametrize(("session", "engine"), [("containerd_store", "containerd"), ("podman", "podman")])
+def test_the_engines_tests_run_in_another_engine_or_say_what_is_missing(
+    tmp_path: Path, session: str, engine: str
+) -> None:
+    *_, last = played(tmp_path, session)
+    if last[0] == "skip":
+        assert "only root" in last[1] or "there is no" in last[1]
+    else:
+        assert last[:4] == ["python", "-m", "tests.engines", engine]
+        assert "tests/integration/test_docker_engine.py" in last

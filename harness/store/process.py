@@ -17,6 +17,7 @@ def run(
     stdin: bytes = b"",
     timeout: float | None = None,
     check: bool = True,
+    umask: int = -1,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program without a shell and return what it printed.
 
@@ -26,8 +27,9 @@ def run(
     """
     try:
         completed = subprocess.run(
-            argv, cwd=cwd, env=environment, input=stdin, capture_output=True, timeout=timeout, check=False
-        )
+            argv, cwd=cwd, env=environment, input=stdin, capture_output=True, timeout=timeout, check=False,
+            umask=umask,
+        )  # fmt: skip
     except FileNotFoundError as error:
         raise PrerequisiteError(f"{argv[0]} is not installed or not on PATH") from error
     except subprocess.TimeoutExpired as error:

@@ -206,6 +206,13 @@ def podman(session: nox.Session) -> None:
 
 
 @nox.session
+def verify_cpu(session: nox.Session) -> None:
+    """Build the CPU image twice under conditions that should not count, and compare with its lock."""
+    _install(session, *LOCKS)
+    _harness(session, "image", "verify", "cpu")
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Check all that a release must pass, and write the page that its manager signs."""
     if not any(argument.partition("=")[0] == "--release" for argument in session.posargs):

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from harness.errors import IntegrityError, PrerequisiteError, UsageError
+from harness.errors import IntegrityError, UsageError
 from harness.locking.base import BaseImage, BaseLayer, BaseReference, Transport, parse_base
 from harness.locking.imagespec import ImageSpec
 from harness.record.hashing import digest_of
@@ -153,6 +153,33 @@ class _Archive:
             yield chunk
 
 
+class _Registry:
+    """A repository of a registry."""
+
+    def __init__(self, place: str) -> None:
+        # Late: urllib3 is of no use to the builds of everybody else.
+        from harness.images.credentials import find_credentials
+        from harness.images.distribution import Repository
+        from harness.images.remote import parse_remote
+
+        reference = parse_remote(place)
+        self._repository = Repository(reference, credentials=find_credentials(reference.host, reference.name))
+
+    def manifest(self, digest: Digest) -> bytes | None:
+        accept = ", ".join(
+            f"application/vnd.{kind}+json"
+            for kind in (
+                "oci.image.index.v1", "oci.image.manifest.v1", "docker.distribution.manifest.list.v2",
+                "docker.distribution.manifest.v2",
+            )
+        )  # fmt: skip
+        return self._repository.manifest(digest, accept)[0]
+
+    def chunks(self, digest: Digest, size: int) -> Iterator[bytes]:
+        chunks: Iterator[bytes] = self._repository.chunks(digest, size)
+        return chunks
+
+
 class _Found(msgspec.Struct, frozen=True):
     """A base's documents, and how to read each of its layers, bottom first."""
 
@@ -200,10 +227,8 @@ def load_base(spec: ImageSpec, root: Path, store: Store, progress: Progress) -> 
 @contextmanager
 def _open(reference: BaseReference, root: Path) -> Iterator[_Source]:
     if reference.transport is Transport.REGISTRY:
-        raise PrerequisiteError(
-            f"The base {reference.place} is in a registry, and is not read from there",
-            hint=f"Copy it: skopeo copy docker://{reference.place}@{reference.digest} oci:FOLDER; name oci-layout:FOLDER.",
-        )
+        yield _Registry(reference.place)
+        return
     path = root / reference.place
     if reference.transport is Transport.LAYOUT:
         yield _Layout(path)

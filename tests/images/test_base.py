@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from backports import zstd
 from image_packages import Checkout, deb, folder, member, symlink, tar
+from registries import debian_registry
 
-from harness.errors import IntegrityError, OutdatedLockError, UsageError
+from harness.errors import IntegrityError, OutdatedLockError, PrerequisiteError, UsageError
 from harness.images.base import load_base
 from harness.images.basefiles import BaseFiles
 from harness.images.build import build, open_image
@@ -413,3 +414,21 @@ def test_members_are_read_from_the_start_of_an_archive(checkout: Checkout, layou
         archive.add(layout.path, ".")
     (checkout.root / "dotted.tar").write_bytes(target.getvalue())
     assert make(checkout, f"archive:dotted.tar@{digest}")
+
+
+def test_a_base_is_pulled_from_a_registry(checkout: Checkout, layout: Layout, tmp_path: Path) -> None:
+    if shutil.which("skopeo") is None:
+        pytest.skip("skopeo is not installed")
+    digest = layout.image(ROOT, [member("srv/.wh.model.txt")])
+    index = {"schemaVersion": 2, "manifests": [{"digest": digest, "size": layout.blob(digest).stat().st_size}]}
+    (layout.path / "index.json").write_text(json.dumps(index))
+    with debian_registry(tmp_path / "registry") as registry:
+        run(
+            "skopeo", "copy", "--preserve-digests", "--dest-tls-verify=false", f"oci:{layout.path}",
+            f"docker://{registry.host}/team/base:v", cwd=tmp_path,
+        )  # fmt: skip
+        lock = make(checkout, f"{registry.host}/team/base@{digest}")
+        with pytest.raises(PrerequisiteError, match="holds no image"):
+            make(checkout, f"{registry.host}/team/base@{DIGEST}")
+    assert "srv/model.txt" not in files_of(checkout, lock).entries
+    assert lock.layers == make(checkout, f"oci-layout:base@{digest}").layers

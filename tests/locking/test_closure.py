@@ -125,3 +125,21 @@ def test_the_order_of_packages_and_of_the_list_changes_nothing():
         shuffle(stanzas)
         shuffle(wanted)
         assert names(index(*stanzas), *wanted) == expected
+
+
+def test_a_conflict_names_the_way_to_both():
+    found = index("a 1; Depends: b", "b 1; Depends: c", "c 1", "d 1; Depends: e", "e 1; Conflicts: c")
+    with pytest.raises(UsageError) as caught:
+        names(found, "a", "d")
+    assert "e (1) conflicts with c; d needs e, and a needs b needs c" in caught.value.message
+
+
+def test_a_choice_that_leads_to_a_conflict_is_given_up_for_the_next():
+    found = index("a 1; Depends: b | c, d", "b 1", "c 1", "d 1; Breaks: b (<< 2)")
+    assert names(found, "a") == ["a", "c", "d"]
+    assert names(found, "a", "c") == ["a", "c", "d"]
+
+
+def test_restrictions_to_architectures_are_heeded():
+    found = index("a 1; Depends: b [amd64], c [arm64], d [!arm64], e [!amd64]", "b 1", "d 1")
+    assert names(found, "a") == ["a", "b", "d"]

@@ -1,5 +1,7 @@
 import re
 import shutil
+import tarfile
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -9,11 +11,12 @@ from harness.images.build import build
 from harness.locking import lock as lock_module
 from harness.locking.check import check, input_digests
 from harness.locking.datasets import Dataset, fetch_dataset
-from harness.locking.debian import read_debian_lock
+from harness.locking.debian import effects, read_debian_lock
 from harness.locking.imagelock import BUILDER_FORMAT, ImageLock
+from harness.locking.imagelock import SCHEMA as IMAGE_SCHEMA
 from harness.locking.imagespec import load_image_spec
 from harness.locking.lock import Locking, lock
-from harness.locking.lockfile import write_lock
+from harness.locking.lockfile import read_lock, write_lock
 from harness.locking.python import read_python_lock
 from harness.locking.resolve import best_wheel
 from harness.locking.trial import trial
@@ -26,6 +29,7 @@ from harness.store.store import Store
 
 pytestmark = pytest.mark.skipif(shutil.which("gpgv") is None, reason="gpgv is not installed")
 
+DATA = Path(__file__).parent / "data"
 VARIABLES = {"A": "1"}
 
 
@@ -42,7 +46,9 @@ def write_image_lock(root):
     digest = digest_of(b"")
     inputs = input_digests(root, "small", variables=lambda variant: VARIABLES)
     path = root / "lockfiles" / "small" / "image.lock"
-    write_lock(path, ImageLock(name="small", builder=BUILDER_FORMAT, inputs=inputs, manifest=digest, config=digest, layers=()))
+    write_lock(
+        path, ImageLock(name="small", builder=BUILDER_FORMAT, inputs=inputs, manifest=digest, config=digest, layers=())
+    )
 
 
 def problems(root, names=None, variables=VARIABLES):
@@ -398,3 +404,66 @@ def test_what_was_tried_can_be_built_beside_what_is_committed(
         assert check(tried.root, ["small"]) == []
     assert (locked / "lockfiles" / "small" / "image.lock").read_bytes() == before
     assert build("small", root=locked, store=store) == committed
+
+
+@pytest.fixture
+def newer(mirror):
+    """The mirror as it is a release later."""
+    shutil.rmtree(mirror)
+    shutil.copytree(DATA / "next", mirror)
+
+
+def test_a_waiver_is_for_the_script_that_was_read(locked, store, environment, links, newer):
+    before = {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()}
+    told, options = [], {"progress": SILENT, "environment": environment, "upgrades": Upgrades(everything=True)}
+    with pytest.raises(UsageError, match=r"postinst of app is waived, but changed from 1:1\.0-1 to 1:1\.1-1") as caught:
+        lock(locked, "small", store, announce=told.append, **options)
+    assert "--reviewed app" in str(caught.value.hint)
+    assert [change.package for change in told[0]] == ["app", "library"]  # shown, and not written
+    assert {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()} == before
+    done = lock(locked, "small", store, reviewed=["app"], **options)
+    assert [path.name for path in done.written] == ["debian.lock"]
+
+
+def test_an_upgrade_of_a_debian_package_moves_the_release_and_says_why_and_how_large(
+    locked, store, environment, links, newer
+):
+    options = {"progress": SILENT, "environment": environment, "reviewed": ["app"]}
+    with pytest.raises(UsageError, match=r"testing has library 2\.2-1, not 2\.9"):
+        lock(locked, "small", store, upgrades=parse_upgrades(["library==2.9"]), **options)
+    done = lock(locked, "small", store, upgrades=parse_upgrades(["library"]), **options)
+    change = done.changes[1]
+    assert (change.package, change.before, change.after) == ("library", "2.1-1", "2.2-1")
+    assert change.required_by == ("app > library",)
+    assert (change.size_before, change.size_after) == (956, 956)
+
+
+def test_a_python_change_names_the_requirement_and_the_sizes(locked, relock, links, make_wheel):
+    wheel = make_wheel(links, "demo", "1.1", extra=b"more")
+    (change,) = relock("demo").changes
+    assert change.required_by == ("demo",)
+    assert (change.size_before, change.size_after) == (None, wheel.stat().st_size)
+
+
+def test_what_scripts_make_is_laid_down_unless_it_is_waived(locked):
+    spec, debian = load_image_spec(locked, "small"), read_debian_lock(locked / "lockfiles" / "small" / "debian.lock")
+    made = effects(spec, debian)
+    assert made.links == {"/usr/bin/thing": "/usr/share/library/file"}
+    assert made.passwd == {"post": "post:x:100:100::/var/spool/post:/usr/sbin/nologin"}
+    assert made.group == {"post": "post:x:100:"}
+    assert [folder.place for folder in made.folders] == ["/var/lib/library"]
+    waived = msgspec.structs.replace(spec, postinst={"library": "no need", "postman": "no need"})
+    assert effects(waived, debian) == msgspec.structs.replace(made, links={}, passwd={}, group={}, folders=())
+
+
+def test_the_build_lays_down_what_scripts_would_have_made(locked, store, environment, links, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    image = build("small", root=locked, store=store, update=True)
+    lock = read_lock(locked / "lockfiles" / "small" / "image.lock", ImageLock, schema=IMAGE_SCHEMA)
+    (layer,) = [layer for layer in lock.layers if layer.name == "configuration"]
+    assert image.manifest == lock.manifest
+    with tarfile.open(store.path(layer.digest)) as archive:
+        assert archive.getmember("usr/bin/thing").linkname.endswith("usr/share/library/file")
+        assert archive.getmember("var/lib/library").isdir()
+        assert b"post:x:100:100::" in archive.extractfile("etc/passwd").read()

@@ -242,8 +242,10 @@ def _bring_base(text: str, root: Path, copy: Path) -> None:
     place = text.rpartition("@")[0].partition(":")[2]
     source = root / place
     if place and not Path(place).is_absolute() and source.exists():
-        (copy / place).parent.mkdir(parents=True, exist_ok=True)
-        (copy / place).symlink_to(source.resolve())
+        if source.is_dir():
+            shutil.copytree(source, copy / place, copy_function=lambda one, other: _link(Path(one), Path(other)))
+        else:
+            _link(source, copy / place)
 
 
 def _give(folder: Path, user: int) -> None:

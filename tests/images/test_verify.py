@@ -9,7 +9,8 @@ from image_packages import Checkout
 
 from harness.errors import OutdatedLockError, ToolError, UsageError
 from harness.images import verify as verify_module
-from harness.images.build import build
+from harness.images.build import build, open_image
+from harness.images.export import export_layout
 from harness.images.verify import Proof, verify
 from harness.locking.imagelock import ImageLock
 from harness.locking.lockfile import write_lock
@@ -104,6 +105,15 @@ def test_two_builds_under_different_conditions_come_to_the_locked_image(built: C
     assert all(condition.why for condition in found.conditions if not condition.in_effect)
     assert (objects(built), (built.folder / "image.lock").read_bytes()) == (before, lock)
     assert list(built.store.temporary.iterdir()) == []
+
+
+def test_an_image_over_a_base_is_built_twice_from_that_base(built: Checkout) -> None:
+    with open_image("tiny", root=built.root, store=built.store) as image:
+        export_layout(image, built.root / "exported")
+        digest = image.lock.manifest
+    built.spec += f"base: oci-layout:exported@{digest}\n"
+    assert len(build("tiny", root=built.write().root, store=built.store, update=True).layers) > 4
+    assert proof(built).holds
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may build as another user")

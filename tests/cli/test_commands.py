@@ -45,7 +45,7 @@ def harness(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
 
 @pytest.mark.parametrize(
     "path",
-    ["", "run", "exec", "compare", "build", "lock", "image", "image ls", "image show", "image export", "clean",
+    ["", "run", "exec", "compare", "init", "build", "lock", "image", "image ls", "image show", "image export", "clean",
      "dataset", "host-environment", "release-check", "drift", "matrix", "image sbom", "keep", "runs prune", "store gc"],
 )  # fmt: skip
 def test_every_command_explains_itself(harness: Harness, path: str) -> None:

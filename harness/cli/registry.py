@@ -14,7 +14,7 @@ from harness.runs.project import find_root
 from harness.spec.digest import Digest
 
 if TYPE_CHECKING:
-    from harness.images.distribution import Repository
+    from harness.images.distribution.repository import Repository
 
 Ca = Annotated[
     Path | None, typer.Option("--ca", metavar="FILE", help="Certificates to trust beside the system's, as PEM.")
@@ -149,7 +149,7 @@ def pull(
 
 def _repository(text: str, ca: Path | None, *, plain_http: bool, push: bool) -> "Repository":
     from harness.images.credentials import find_credentials
-    from harness.images.distribution import Repository
+    from harness.images.distribution.repository import Repository
     from harness.images.remote import parse_remote
 
     reference = parse_remote(text)

@@ -159,7 +159,7 @@ class _Registry:
     def __init__(self, place: str) -> None:
         # Late: urllib3 is of no use to the builds of everybody else.
         from harness.images.credentials import find_credentials
-        from harness.images.distribution import Repository
+        from harness.images.distribution.repository import Repository
         from harness.images.remote import parse_remote
 
         reference = parse_remote(place)

@@ -17,7 +17,8 @@ import msgspec
 from harness.errors import IntegrityError, UsageError
 from harness.images.build import Image
 from harness.images.compression import Compression, compressed, compression_of, decompressed, layer_type
-from harness.images.distribution import Repository, Stopped
+from harness.images.distribution.errors import Stopped
+from harness.images.distribution.repository import Repository
 from harness.images.manifest import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, Documents, descriptor, oci_json
 from harness.images.stored import StoredImage
 from harness.locking.imagelock import LayerLock

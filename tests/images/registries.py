@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from harness.images.credentials import Credentials
-from harness.images.distribution import Repository
+from harness.images.distribution.repository import Repository
 from harness.images.remote import parse_remote
 from harness.record.hashing import digest_of
 

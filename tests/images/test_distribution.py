@@ -539,7 +539,7 @@ def test_plain_http_elsewhere_is_never_spoken_unasked(monkeypatch: pytest.Monkey
         asked.append(url)
         raise ToolError("no further")
 
-    monkeypatch.setattr("harness.images.distribution.Repository._exchange", exchange)
+    monkeypatch.setattr("harness.images.distribution.connection.Connection.exchange", exchange)
     for options in ({}, {"plain_http": True}):
         with pytest.raises(ToolError, match="no further"):
             repository("registry.example.com", **options).has_blob(Digest(f"sha256:{'0' * 64}"), 1)

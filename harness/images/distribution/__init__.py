@@ -1,0 +1,1 @@
+"""A registry, spoken to over HTTP and believed nowhere."""

@@ -1,4 +1,7 @@
-"""An image whose layers lie in the store by their digests, wherever they came from; below it there may be another."""
+"""An image whose layers lie in the store by their digests, wherever they came from; below it there may be another.
+
+Its manifest and config lie there too, so that `harness store gc` leaves all of it to whoever names its digest.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +42,8 @@ class StoredImage(Image):
         def missing() -> Any:
             raise PrerequisiteError(f"The store no longer holds every layer of {name}", hint="Run the command again.")
 
+        for document in (documents.manifest, documents.config):  # whoever names the digest needs what they name
+            store.put_bytes(document)
         super().__init__(lock, documents, Assembly(name, layers, missing, store=store, progress=SILENT), store)
         self._below = below
 

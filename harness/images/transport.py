@@ -186,8 +186,7 @@ def pull_image(repository: Repository, *, store: Store, progress: Progress = SIL
         Compression.NONE,
     )  # fmt: skip
     documents = Documents(uncompressed, config_bytes)
-    for document in (documents.manifest, documents.config):
-        store.put_bytes(document)
+    store.put_bytes(data)  # a document that names the image by the registry's digest needs its layers, too
     return StoredImage(_name(config, repository), documents, layers, store=store)
 
 

@@ -20,7 +20,9 @@ from harness.errors import IntegrityError, OutdatedLockError, PrerequisiteError,
 from harness.images.base import load_base
 from harness.images.basefiles import BaseFiles
 from harness.images.build import build, open_image
+from harness.images.bundle import object_path, vendor
 from harness.images.export import export_layout
+from harness.images.unbundle import build_from
 from harness.locking.base import BaseImage, Transport, parse_base
 from harness.locking.imagelock import SCHEMA, ImageLock
 from harness.locking.imagespec import load_image_spec, spec_digest
@@ -334,6 +336,25 @@ def test_a_layer_of_the_base_that_is_lost_or_damaged_is_read_again(
     shutil.rmtree(layout.path)
     with pytest.raises(UsageError, match="is no OCI layout"):
         build("tiny", root=checkout.root, store=checkout.store)
+
+
+def test_a_bundle_holds_the_base_unpacked_and_needs_its_source_no_more(
+    checkout: Checkout, layout: Layout, tmp_path: Path
+) -> None:
+    lock = make(checkout, f"oci-layout:base@{layout.image(ROOT, [member('srv/more.txt', b'more')])}")
+    bundle = tmp_path / "tiny.bundle"
+    told = vendor("tiny", bundle, root=checkout.root, store=checkout.store, progress=SILENT)
+    shutil.rmtree(layout.path)
+    with tarfile.open(bundle, "r:") as archive:
+        held = {member.name for member in archive}
+    assert {object_path(layer.digest) for layer in lock.layers[:2]} <= held
+    assert told.artifacts == 6
+    fresh = Store(tmp_path / "fresh")
+    (tmp_path / "nothing").mkdir()
+    built = build_from(bundle, name=None, root=tmp_path / "nothing", store=fresh, progress=SILENT)
+    assert built.lock == lock
+    for layer in lock.layers:
+        fresh.verified_path(layer.digest)
 
 
 def test_a_lock_whose_first_layers_are_not_its_bases_is_refused(checkout: Checkout, layout: Layout) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "images"))
 
 from image_packages import Checkout
 
+from harness.images.build import open_image
+from harness.images.export import export_layout
 from harness.store.store import Store
 
 CHECKOUT = Path(__file__).parents[2]
@@ -74,6 +77,25 @@ def test_a_bundle_builds_the_committed_image_in_a_namespace_without_a_network(
     store = Store(tmp_path / "fresh")
     for layer in lock["layers"]:
         store.verified_path(layer["digest"])
+
+
+def test_a_bundle_of_an_image_over_a_base_builds_it_where_neither_network_nor_base_is(
+    checkout: Checkout, tmp_path: Path, without_network: tuple[str, ...]
+) -> None:
+    with open_image("tiny", root=checkout.root, store=checkout.store) as image:
+        export_layout(image, checkout.root / "base")
+        checkout.spec += f"base: oci-layout:base@{image.lock.manifest}\n"
+    checkout.write()
+    home, bundle, elsewhere = checkout.store.home, tmp_path / "over.bundle", tmp_path / "elsewhere"
+    for words in (("build", "tiny", "--update"), ("vendor", "tiny", "--out", bundle)):
+        done = harness(*words, home=home, cwd=checkout.root)
+        assert done.returncode == 0, done.stderr
+    shutil.rmtree(checkout.root / "base")
+    (elsewhere / "docker").mkdir(parents=True)
+    done = harness("build", "--from", bundle, home=tmp_path / "fresh", cwd=elsewhere, before=without_network)
+    lock = json.loads((checkout.folder / "image.lock").read_bytes())
+    assert (done.returncode, done.stdout) == (0, f"tiny@{lock['manifest']}\n"), done.stderr
+    assert len(lock["base"]["layers"]) >= 2
 
 
 def test_without_a_bundle_the_same_namespace_can_build_nothing(

@@ -14,14 +14,20 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parents[1] / "images"))
 
 from image_packages import Checkout, wheel
+from registries import debian_registry, repository
 
 from harness.errors import HarnessError, IntegrityError, UsageError
-from harness.images.build import build
+from harness.images.build import build, open_image
+from harness.images.code import code_image
+from harness.images.compression import Compression
+from harness.images.stored import StoredImage
+from harness.images.transport import pull_image, push_image
 from harness.record.files import write_atomically
 from harness.record.hashing import digest_of, digest_of_file
 from harness.runs import bytecode, keeping
 from harness.runs.needed import find_needed
 from harness.spec.digest import Digest, hexadecimal
+from harness.spec.run import Mount
 from harness.store.gc import Kind, find_garbage, remove_garbage
 from harness.store.roots import note_checkout
 from harness.store.store import Store
@@ -138,6 +144,85 @@ def test_what_a_baseline_names_stays(checkout: Checkout, store: Store) -> None:
     assert hexadecimal(old) not in collect(store)
     baseline.unlink()
     assert hexadecimal(old) in collect(store)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Checkout:
+    """Another machine's checkout and store, with an image `tiny` that nobody here knows."""
+    other = Checkout(tmp_path / "elsewhere", Store(tmp_path / "other store"))
+    other.wheels["small"] = wheel("small", {"small/__init__.py": b"# elsewhere\n"})
+    build("tiny", root=other.write().root, store=other.store, update=True)
+    return other
+
+
+def pulled(checkout: Checkout, store: Store, compression: Compression = Compression.NONE) -> tuple[StoredImage, Digest]:
+    """The image of another checkout, pulled from a registry into a store; its digest there."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_image("tiny", root=checkout.root, store=checkout.store) as image,
+        debian_registry(Path(folder, "registry")) as registry,
+    ):
+        target = repository(registry.host, push=True)
+        there = push_image(image, target, store=checkout.store, compression=compression).manifest
+        return pull_image(repository(f"{registry.host}/team/tiny@{there}"), store=store), there
+
+
+def parts(image: StoredImage) -> set[str]:
+    """The digests of all that an image is, in hexadecimal."""
+    layers = [layer.digest for layer in image.lock.layers]
+    return {hexadecimal(digest) for digest in (image.lock.manifest, image.lock.config, *layers)}
+
+
+def test_an_image_that_was_pulled_and_that_nobody_names_goes(
+    checkout: Checkout, elsewhere: Checkout, store: Store
+) -> None:
+    image, _ = pulled(elsewhere, store)
+    own = {hexadecimal(layer.digest) for layer in build("tiny", root=checkout.root, store=store).layers}
+    assert collect(store) == parts(image) - own
+
+
+@pytest.mark.parametrize("compression", Compression)
+def test_an_image_that_was_pulled_stays_while_a_file_names_its_digest_here_or_in_the_registry(
+    checkout: Checkout, elsewhere: Checkout, store: Store, compression: Compression
+) -> None:
+    image, there = pulled(elsewhere, store, compression)
+    note = checkout.root / "lockfiles" / "pulled.txt"
+    for digest in {image.lock.manifest, there}:
+        note.write_text(f"registry.example.com/team/tiny@{digest}\n")
+        layers = {hexadecimal(layer.digest) for layer in image.lock.layers}
+        assert not collect(store) & layers
+        assert all(store.has(layer.digest) for layer in image.lock.layers)
+        pulled(elsewhere, store, compression)
+    note.unlink()
+    assert hexadecimal(image.lock.manifest) in collect(store)
+
+
+def test_a_committed_image_that_was_pulled_stays_with_its_checkout(
+    checkout: Checkout, store: Store, tmp_path: Path
+) -> None:
+    lock = build("tiny", root=checkout.root, store=store)
+    fresh = Store(tmp_path / "fresh")
+    note_checkout(fresh, checkout.root)
+    image, _ = pulled(checkout, fresh)
+    assert image.lock.manifest == lock.manifest
+    assert collect(fresh) == set()
+    assert all(fresh.has(layer.digest) for layer in lock.layers)
+
+
+def test_an_image_with_code_stays_while_a_file_names_its_digest(checkout: Checkout, store: Store) -> None:
+    tree = put_tree_from_files(store, {"train.py": b"print(1)\n"})
+    mount = Mount(name="project", source=str(checkout_tree(store, tree)), digest=tree)
+    with open_image("tiny", root=checkout.root, store=store) as below:
+        image = code_image(
+            below, [mount], folder="harness", empty={}, environment={}, entrypoint=["python3"],
+            working_directory="/harness/project", store=store,
+        )  # fmt: skip
+    note = checkout.root / "lockfiles" / "deployed.txt"
+    note.write_text(image.lock.manifest)
+    collect(store)
+    assert all(store.has(layer.digest) for layer in image.lock.layers)
+    note.unlink()
+    assert hexadecimal(image.lock.layers[-1].digest) in collect(store)
 
 
 def test_the_bytecode_of_an_image_that_is_needed_stays(checkout: Checkout, store: Store) -> None:

@@ -48,6 +48,7 @@ from harness.store.store import Store
 _SERIAL = UUID("6f1d6a52-4f6b-5c0e-9b1c-0d1f6f8f2f3a")
 _TOOL = ToolRepository(components=[Component(name="hermetic-training-harness", type=ComponentType.APPLICATION)])
 _MOST_METADATA = 8 << 20
+_MOST_TEXT = 32 << 20  # bytes: more than any control file that is taken, or copyright file that is read
 _DOCUMENTATION = "usr/share/doc"
 
 
@@ -179,8 +180,9 @@ def _copyright(name: str, members: Mapping[str, Mapping[str, bytes | Symlink]]) 
 
 
 def _content(entry: Entry) -> bytes | Symlink:
+    """Nothing for a file that is larger than any that is read here: it is not held in memory."""
     if isinstance(entry, File):
-        return b"".join(entry.content.chunks())
+        return b"".join(entry.content.chunks()) if entry.content.size <= _MOST_TEXT else b""
     return entry if isinstance(entry, Symlink) else b""
 
 

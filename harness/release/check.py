@@ -27,15 +27,16 @@ from harness.release.report import DriftReport
 from harness.release.signoff import PAGE, Evidence, SignOff, Step, StepState, html, markdown
 from harness.release.site import Site
 from harness.release.steps import (
+    SBOM,
     GoldenRun,
     Outcome,
     attempt,
     build_images,
     check_locks,
-    find_sboms,
     image_line,
     images_of,
     keep_baseline,
+    make_sboms,
     measure_drift,
     repeat_golden,
 )
@@ -105,7 +106,7 @@ class _Check:
         self._step("golden runs", f"training repeats to the bit in {names}", self._golden)
         against = "an earlier release" if self.before is None else f"baseline {self.before.release}"
         self._step("drift", f"environments and numbers against {against}", self._drift)
-        self._step("SBOMs", "bills of materials beside the locks", self._sboms)
+        self._step("SBOMs", "a bill of materials of each image", self._sboms)
         self._step("baseline", f"what later checks of {self.request.release} start from", self._baseline)
         return self._sign_off()
 
@@ -139,7 +140,8 @@ class _Check:
         return outcome
 
     def _sboms(self) -> Outcome:
-        outcome, found = find_sboms(self.site, self.environments)
+        folder = self.site.results / RELEASES / self.request.release
+        outcome, found = make_sboms(self.site, self.environments, folder)
         self.evidence += found
         return outcome
 
@@ -233,7 +235,8 @@ def _require_new(release: str, site: Site) -> None:
 
 def _remove_pages(folder: Path) -> None:
     """Remove what an earlier check of the same release left: its `Passed` must not be taken for this check's."""
-    for name in (*(f"{PAGE}.{ending}" for ending in ("md", "html", "json")), "drift.json", "drift.html"):
+    sboms = sorted(path.name for path in folder.glob(f"*{SBOM}"))
+    for name in (*(f"{PAGE}.{ending}" for ending in ("md", "html", "json")), "drift.json", "drift.html", *sboms):
         with writing(folder / name):
             try:
                 (folder / name).unlink(missing_ok=True)

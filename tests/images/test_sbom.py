@@ -17,7 +17,8 @@ from image_packages import Checkout, deb, folder, member, symlink, wheel
 import harness
 from harness.errors import OutdatedLockError, UsageError
 from harness.images.build import build, image_inputs
-from harness.images.sbom import image_sbom, make_sbom
+from harness.images.sbom import _content, image_sbom, make_sbom
+from harness.images.tree import File
 from harness.record.hashing import digest_of
 from harness.spec.digest import hexadecimal
 
@@ -200,6 +201,23 @@ def test_a_copyright_file_may_be_another_packages(checkout: Checkout, target: st
         "python3.11", [folder("./usr/share/doc/"), symlink("./usr/share/doc/python3.11", target)]
     )
     assert licences(components(read(checkout))["python3.11"])[0] == "GPL-2.0-or-later"
+
+
+def test_a_file_larger_than_any_that_is_read_is_never_held_in_memory() -> None:
+    class Endless:
+        size = 1 << 40
+
+        def chunks(self) -> Any:
+            raise AssertionError("it was read")
+
+    class Short(Endless):
+        size = 5
+
+        def chunks(self) -> Any:
+            yield b"a lic"
+
+    assert _content(File(0o644, Endless())) == b""
+    assert _content(File(0o644, Short())) == b"a lic"
 
 
 def test_links_in_a_circle_end(checkout: Checkout) -> None:

@@ -67,6 +67,10 @@ class Played:
         self._ask("build", name, anew)
         return read_lock(self.site.root / "lockfiles" / name / "image.lock", ImageLock, schema=SCHEMA)
 
+    def image_sbom(self, name: str, **_: Any) -> bytes:
+        self._ask("sbom", name)
+        return f"the bill of {name}".encode()
+
     def run_golden(self, name: str, experiment: str, quick: bool, site: Site) -> LoadedRun:
         number = sum(kind == "golden" for kind, *_ in self.asked)
         self._ask("golden", name, experiment, quick)
@@ -142,6 +146,7 @@ def played(monkeypatch: pytest.MonkeyPatch, site: Site, state: Any, golden: Any)
     for name in ("build", "run_golden", "check_drift"):
         monkeypatch.setattr(module, name, getattr(played, name))
     monkeypatch.setattr(create_module, "observe", played.observe)
+    monkeypatch.setattr("harness.images.sbom.image_sbom", played.image_sbom)
     return played
 
 
@@ -182,12 +187,13 @@ def test_a_release_that_passes_leaves_its_baseline_and_a_page(released: Played) 
     page, folder = check(released)
     assert page.exit_code == 0
     assert [each.name for each in page.steps] == ORDER
-    assert [each.state for each in page.steps if each.name != "SBOMs"] == [StepState.PASSED] * 6
-    assert (page.commit, page.against, page.verdict) == (head, "v1.2", "Passed. Not done: SBOMs.")
+    assert [each.state for each in page.steps] == [StepState.PASSED] * 7
+    assert (page.commit, page.against, page.verdict) == (head, "v1.2", "Every step passed.")
     assert released.asked == [
         ("build", "cpu", True),
         ("golden", "cpu", "determinism_test", True),
         ("drift", "v1.2", ("cpu",), True, True),
+        ("sbom", "cpu"),
         ("observe", "cpu", True),
     ]
     written = read_baseline(kept(released))
@@ -197,7 +203,7 @@ def test_a_release_that_passes_leaves_its_baseline_and_a_page(released: Played) 
     ]
     assert folder == released.site.results / "releases" / "v1.3"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "drift.html", "drift.json", "sign-off.html", "sign-off.json", "sign-off.md",
+        "cpu.cdx.json", "drift.html", "drift.json", "sign-off.html", "sign-off.json", "sign-off.md",
     ]  # fmt: skip
     by_what = {item.what: item for item in page.evidence}
     assert by_what["baseline v1.3"].digest == digest_of_file(kept(released))
@@ -287,7 +293,7 @@ def test_without_a_baseline_only_a_first_release_is_checked(played: Played) -> N
     assert step(page, "drift").state is StepState.NOT_DONE
     assert any(sentence.startswith("Drift: there is no earlier baseline") for sentence in page.not_covered)
     assert "first release" in (folder / "sign-off.md").read_text()
-    assert [kind for kind, *_ in played.asked] == ["build", "golden", "observe"]
+    assert [kind for kind, *_ in played.asked] == ["build", "golden", "sbom", "observe"]
     assert played.asked[1] == ("golden", "cpu", "determinism_test", False)
     assert read_baseline(kept(played)).release == "v1.3"
 
@@ -357,7 +363,7 @@ def test_an_image_that_comes_out_otherwise_fails_and_the_rest_goes_on(released: 
     released.fails["build"] = IntegrityError("layer debian is another")
     page = refuses(released, "images", 4, "cpu: layer debian is another")
     assert [image.anew for image in page.images] == [False]
-    assert [kind for kind, *_ in released.asked] == ["build", "golden", "drift"]
+    assert [kind for kind, *_ in released.asked] == ["build", "golden", "drift", "sbom"]
 
 
 def test_an_artifact_that_cannot_be_had_fails_the_images(released: Played) -> None:
@@ -374,7 +380,7 @@ def test_a_golden_run_without_earlier_ones_is_made_twice(released: Played) -> No
     released.verdicts = [Verdict.UNVERIFIED]
     page, _ = check(released)
     assert page.exit_code == 0
-    assert [kind for kind, *_ in released.asked] == ["build", "golden", "golden", "drift", "observe"]
+    assert [kind for kind, *_ in released.asked] == ["build", "golden", "golden", "drift", "sbom", "observe"]
     assert page.golden[0].summary == "3 identical"
     assert page.golden[0].against == ("run-1",)
     assert {"golden run run-0", "golden run run-1"} <= {item.what for item in page.evidence}
@@ -427,16 +433,23 @@ def test_a_baseline_of_other_environments_says_nothing_of_these(released: Played
     assert not kept(released).exists()
 
 
-def test_an_sbom_is_named_with_its_digest_and_its_absence_is_said(released: Played) -> None:
-    page, _ = check(released)
-    assert step(page, "SBOMs").seen == ("no SBOM is made yet, so there is none to check",)
-    assert "SBOMs: no SBOM is made yet, so there is none to check" in page.not_covered
-    commit(released.site)
-    (released.site.root / "lockfiles" / "cpu" / "cpu.cdx.json").write_text("{}")
-    commit(released.site)
-    page, _ = check(released, release="v1.4")
+def test_the_sbom_of_each_image_is_made_and_named_with_its_digest(released: Played) -> None:
+    page, folder = check(released)
+    path = folder / "cpu.cdx.json"
+    assert path.read_bytes() == b"the bill of cpu"
     assert step(page, "SBOMs").state is StepState.PASSED
-    assert "lockfiles/cpu/cpu.cdx.json" in {item.where for item in page.evidence}
+    assert (str(path), digest_of(b"the bill of cpu")) in {(item.where, item.digest) for item in page.evidence}
+
+
+def test_an_sbom_that_cannot_be_made_fails_the_check_and_an_earlier_one_is_gone(released: Played) -> None:
+    _, folder = check(released)
+    (folder.parent / "v1.4").mkdir()
+    (folder.parent / "v1.4" / "cpu.cdx.json").write_text("of another day")
+    commit(released.site)
+    released.fails["sbom"] = IntegrityError("a wheel is damaged")
+    page, folder = check(released, release="v1.4")
+    assert (step(page, "SBOMs").exit_code, page.exit_code) == (4, 4)
+    assert not (folder / "cpu.cdx.json").exists()
 
 
 def test_a_tree_that_changes_meanwhile_is_not_released(released: Played) -> None:
@@ -510,7 +523,7 @@ def test_the_page_has_every_part_and_a_place_to_sign(released: Played) -> None:
     for line in ("Name", "Date", "Signature"):
         assert f"| {line} | |" in markdown
         assert f"<th>{line}</th><td></td>" in html
-    assert markdown.count("✔") == 6
+    assert markdown.count("✔") == 7
     assert markdown.endswith("| Signature | |\n")
     assert json.loads((folder / "sign-off.json").read_bytes())["exit_code"] == 0
     columns = [line.count("|") for line in markdown.splitlines() if line.startswith("|")]

@@ -31,6 +31,11 @@ LEASES = "leases"
 """The folder in which every process that has the store open holds a locked file, as old as that."""
 USE = "use"
 """The lock under which something is marked as used (shared), or taken out of the store (alone)."""
+MARKER = "harness-store"
+"""The file that says that a folder is a store, so that nothing is ever written to, or removed from, another."""
+FOLDERS = ("objects", "trees", "temporary", "partial", "quarantine", "locks", LEASES)
+"""What every store has, in the order in which it is made."""
+_KNOWN = {*FOLDERS, "bytecode", "environments", "kept", "layers", "roots", "surveys", "lost+found"}
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOCK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}\Z")
 _CHUNK = 1 << 20
@@ -51,14 +56,17 @@ class Store:
         """Open the store, and remove what killed processes left in it.
 
         Raises:
-            UsageError: `home` is not an absolute path, is not a folder, or cannot be made or written.
+            UsageError: `home` is not an absolute path, is not a folder, is a folder of something else, or cannot be
+                made or written.
         """
         if not home.is_absolute():
             raise UsageError(f"The store's folder {str(home)!r} is not an absolute path", hint=_MOVE)
         self.home = home
         self.temporary = home / "temporary"
         try:
-            for folder in ("objects", "trees", "temporary", "partial", "quarantine", "locks", LEASES):
+            home.mkdir(parents=True, exist_ok=True)
+            _mark(home)
+            for folder in FOLDERS:
                 (home / folder).mkdir(parents=True, exist_ok=True)
             descriptor, lease = claim_file(home / LEASES)
         except (OSError, ValueError) as error:
@@ -287,6 +295,24 @@ class Store:
         temporary.rename(path)
         if durable:
             sync_folder(path.parent)
+
+
+def _mark(home: Path) -> None:
+    """Mark a folder as a store: an empty one, or a store from before there were marks, which is known by its folders.
+
+    Raises:
+        UsageError: something else lies in it.
+    """
+    names = {path.name for path in home.iterdir()}
+    if MARKER in names:
+        return
+    strange = sorted(names - _KNOWN)
+    if strange or (names - {"lost+found"} and "objects" not in names):
+        raise UsageError(
+            f"The folder {home} is no store: {(strange or sorted(names))[0]!a} lies in it",
+            hint="Nothing in it was touched. Set HARNESS_HOME to an empty folder, or to one that does not exist yet.",
+        )
+    (home / MARKER).write_text("This folder is a store of the hermetic harness, which removes files from it.\n")
 
 
 def _end_lease(descriptor: int, path: Path, owner: int) -> None:

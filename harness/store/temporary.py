@@ -5,12 +5,15 @@ A lock (flock) ends with its process, however that ends; so whatever is not lock
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+_OWN_NAME = re.compile(r"[0-9a-f]{16}")
 
 
 def claim_file(folder: Path) -> tuple[int, Path]:
@@ -29,8 +32,8 @@ def claim_folder(folder: Path) -> tuple[int, Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove everything in `folder` that no living process holds. What can't be removed stays."""
-    for path in list(folder.iterdir()):
+    """Remove what was claimed in `folder` and no living process holds. What can't be removed, or is not ours, stays."""
+    for path in [path for path in folder.iterdir() if _OWN_NAME.fullmatch(path.name)]:
         with suppress(OSError):
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:

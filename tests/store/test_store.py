@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import IntegrityError, PrerequisiteError, UsageError
 from harness.record.hashing import digest_of
-from harness.store.store import CorruptObjectError, MissingObjectError, Store
+from harness.store.store import MARKER, CorruptObjectError, MissingObjectError, Store
 from harness.store.writer import ObjectWriter
 
 
@@ -229,3 +229,57 @@ def test_a_home_without_permission_is_refused(tmp_path):
 def test_a_lock_has_a_plain_name(store, name):
     with pytest.raises(ValueError, match="not a name"), store.lock(name):
         pass
+
+
+def everything(folder: Path) -> dict[str, bytes | None]:
+    return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["temporary/thesis/a.tex", "leases/2026/flat.pdf", "thesis.tex", "objects.tex",
+     "temporary/0123456789abcdef", ".config/x"],
+)  # fmt: skip
+def test_a_folder_of_something_else_is_refused_and_nothing_in_it_is_touched(tmp_path, file):
+    folder = tmp_path / "mine"
+    (folder / file).parent.mkdir(parents=True)
+    (folder / file).write_text("precious")
+    before = everything(folder)
+    with pytest.raises(UsageError, match="is no store") as caught:
+        Store(folder)
+    assert "HARNESS_HOME" in str(caught.value.hint)
+    assert everything(folder) == before
+
+
+def test_a_store_leaves_what_it_did_not_claim_itself(tmp_path):
+    store = Store(tmp_path / "home")
+    leftover = store.temporary / "0123456789abcdef"
+    leftover.mkdir()
+    own = [store.temporary / "thesis", store.temporary / "0123456789ABCDEF", store.home / "leases" / "flat.pdf"]
+    for path in own:
+        path.write_text("precious")
+    Store(tmp_path / "home")
+    assert not leftover.exists()
+    assert [path.read_text() for path in own] == ["precious"] * 3
+
+
+def test_a_store_from_before_there_were_marks_is_adopted(tmp_path):
+    digest = Store(tmp_path / "home").put_bytes(b"old")
+    (tmp_path / "home" / MARKER).unlink()
+    (tmp_path / "home" / "roots").mkdir()
+    assert Store(tmp_path / "home").read_bytes(digest) == b"old"
+    assert (tmp_path / "home" / MARKER).is_file()
+
+
+def test_an_empty_folder_and_an_empty_disk_become_stores(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "disk" / "lost+found").mkdir(parents=True)
+    for name in ("empty", "disk"):
+        assert (Store(tmp_path / name).home / MARKER).is_file()
+
+
+def test_a_marked_store_may_hold_files_of_others(tmp_path):
+    store = Store(tmp_path / "home")
+    (store.home / "README").write_text("ours, do not touch")
+    Store(store.home)
+    assert (store.home / "README").read_text() == "ours, do not touch"

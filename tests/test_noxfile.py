@@ -223,9 +223,10 @@ def test_an_environment_that_was_linked_has_the_command_whatever_folder_it_is_ca
 def test_the_engines_tests_run_in_another_engine_or_say_what_is_missing(
     tmp_path: Path, session: str, engine: str
 ) -> None:
-    *_, last = played(tmp_path, session)
+    *before, last = played(tmp_path, session)
     if last[0] == "skip":
         assert "only root" in last[1] or "there is no" in last[1]
     else:
+        assert before[-1] == ["python", "bin/link-checkout.py"], "a test starts the command `harness`"
         assert last[:4] == ["python", "-m", "tests.engines", engine]
         assert "tests/integration/test_docker_engine.py" in last

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name, is_normalized_name
 from harness.errors import UsageError
 from harness.locking.architecture import ARCHITECTURES, machine_of
 from harness.locking.base import parse_base
+from harness.locking.requirementsfile import check_requirement
 from harness.record.hashing import signature
 from harness.spec.digest import Digest
 from harness.spec.documents import load_document
@@ -159,6 +160,8 @@ def _check(spec: ImageSpec, path: Path) -> None:
         for package, reason in reasons.items():
             if not reason.strip():
                 refuse(f"{key}.{package}", "gives no reason")
+    for text in spec.python.requirements:
+        check_requirement(text, f"{path}, python.requirements")
     for package, problem in _misplaced(spec.python):
         refuse(f"python.without.{package}", problem)
     if spec.base is not None:

@@ -17,7 +17,7 @@ from harness.locking.imagespec import PackageName
 from harness.locking.requirementsfile import Index, check_no_address, read_requirements_file
 from harness.spec.digest import Digest
 from harness.spec.documents import load_document
-from harness.store.http import redact
+from harness.store.http import redact_text
 from harness.store.sources import uv_environment
 
 PYPROJECT, REQUIREMENTS, SETTINGS = "pyproject.toml", "requirements.txt", "harness.yaml"
@@ -241,7 +241,8 @@ def _group(groups: dict[str, Any], name: str, where: str, above: tuple[str, ...]
         elif isinstance(item, dict) and set(item) == {"include-group"}:
             found += _group(groups, str(item["include-group"]), where, (*above, key))
         else:
-            raise UsageError(f"{where}: the group {name} holds {item!r}, which is neither a requirement nor a group")
+            said = redact_text(str(item))[:100]
+            raise UsageError(f"{where}: the group {name} holds {said!r}, which is neither a requirement nor a group")
     return found
 
 
@@ -280,7 +281,7 @@ def _check_configured(index: Index, environment: Mapping[str, str]) -> None:
     words = [word for name in names for word in variables.get(name, "").replace(",", " ").split()]
     if _bare(index.address) not in {_bare(word.partition("=")[2] if _is_named(word) else word) for word in words}:
         raise UsageError(
-            f"{index.where}: packages are to come from {redact(index.address)}, and a spec names no index",
+            f"{index.where}: packages are to come from {redact_text(index.address)}, and a spec names no index",
             hint=f"Set {index.variable} to it when you lock and build (README, mirrors), and run this again.",
         )
 
@@ -326,7 +327,7 @@ def _requirement(text: object, where: str) -> Requirement:
     try:
         requirement = Requirement(str(text))
     except InvalidRequirement as error:
-        raise UsageError(f"{where}: {str(text)[:100]!r} is not a requirement") from error
+        raise UsageError(f"{where}: {redact_text(str(text))[:100]!r} is not a requirement") from error
     check_no_address(requirement, where)
     return requirement
 

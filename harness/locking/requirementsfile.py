@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 from harness.errors import UsageError
 from harness.spec.digest import Digest, parse_digest
-from harness.store.http import redact
+from harness.store.http import redact_text
 
 _LIMIT = 4 << 20
 _MARKS = (
@@ -102,7 +102,9 @@ class _Reader:
         name, value = _split_option(line)
         if name in (*REQUIREMENT, *CONSTRAINT) and value:
             if _ADDRESS.match(value):
-                raise UsageError(f"{where}: {redact(value)} is not a file here", hint="Download it, and name that.")
+                raise UsageError(
+                    f"{where}: {redact_text(value)} is not a file here", hint="Download it, and name that."
+                )
             self.read(path.parent / value, above, constraint=constraint or name in CONSTRAINT)
         elif name in EDITABLE and value and not constraint:
             self._place(value, where)
@@ -115,19 +117,16 @@ class _Reader:
         elif name in _REFUSED:
             raise UsageError(f"{where}: {name} cannot be taken over", hint=f"{_REFUSED[name]}.".capitalize())
         else:
-            raise UsageError(f"{where}: {line[:100]!r} is no option of a requirements file that is known here")
+            raise UsageError(
+                f"{where}: {redact_text(line)[:100]!r} is no option of a requirements file that is known here"
+            )
 
     def _requirement(self, line: str, where: str, *, constraint: bool) -> None:
         text, hashes = _without_options(line, where)
         if _ADDRESS.match(text) or text.startswith((".", "/", "~")) or text.endswith((".whl", ".tar.gz", ".zip")):
             self._place(text, where)
             return
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement as error:
-            said = str(error).partition("\n")[0]
-            raise UsageError(f"{where}: {text[:100]!r} is not a requirement: {said}") from error
-        check_no_address(requirement, where)
+        requirement = check_requirement(text, where)
         (self.constraints if constraint else self.requirements).append(requirement)
         if hashes:
             name = canonicalize_name(requirement.name)
@@ -141,7 +140,22 @@ class _Reader:
             named = tuple(extra.strip() for extra in extras.removesuffix("]").split(",") if extra.strip())
             self.folders.append((folder.resolve(), named))
             return
-        raise UsageError(f"{where}: {redact(text)} is an address, and a lock holds none", hint=NO_ADDRESS)
+        raise UsageError(f"{where}: {redact_text(text)} is an address, and a lock holds none", hint=NO_ADDRESS)
+
+
+def check_requirement(text: str, where: str) -> Requirement:
+    """A requirement that asks for a package by name.
+
+    Raises:
+        UsageError: the text is none, or names an address too.
+    """
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        said = redact_text(str(error).partition("\n")[0])
+        raise UsageError(f"{where}: {redact_text(text)[:100]!r} is not a requirement: {said}") from error
+    check_no_address(requirement, where)
+    return requirement
 
 
 NO_ADDRESS = "Put its wheel in a folder (`uv build --wheel`, `pip wheel`), name that in UV_FIND_LINKS, and ask by name."
@@ -154,7 +168,7 @@ def check_no_address(requirement: Requirement, where: str) -> None:
         UsageError: it names an address too (`name @ https://…`).
     """
     if requirement.url:
-        raise UsageError(f"{where}: {requirement.name} is to come from {redact(requirement.url)}", hint=NO_ADDRESS)
+        raise UsageError(f"{where}: {requirement.name} is to come from {redact_text(requirement.url)}", hint=NO_ADDRESS)
 
 
 def read_requirements_file(path: Path, root: Path) -> RequirementsFile:
@@ -180,7 +194,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(_LIMIT + 1)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{redact_text(str(path))} cannot be read: {error.strerror}") from error
     if len(data) > _LIMIT:
         raise UsageError(f"{path} is larger than any list of requirements ({_LIMIT} bytes)")
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
@@ -225,7 +239,7 @@ def _without_options(line: str, where: str) -> tuple[str, frozenset[Digest]]:
         name, _, value = word.partition("=")
         if name != "--hash":
             why = _REFUSED.get(name, "only --hash is")
-            raise UsageError(f"{where}: {word[:60]!r} cannot be taken over", hint=f"{why}.".capitalize())
+            raise UsageError(f"{where}: {redact_text(word)[:60]!r} cannot be taken over", hint=f"{why}.".capitalize())
         known = True
         if value.startswith("sha256:"):
             hashes.add(parse_digest(value))
@@ -236,5 +250,5 @@ def _without_options(line: str, where: str) -> tuple[str, frozenset[Digest]]:
 
 def _expanded(text: str, where: str) -> str:
     if _VARIABLE.search(text):
-        raise UsageError(f"{where}: {text[:100]!r} holds a variable", hint="Write what it stands for.")
+        raise UsageError(f"{where}: {redact_text(text)[:100]!r} holds a variable", hint="Write what it stands for.")
     return text

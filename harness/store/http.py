@@ -3,6 +3,7 @@
 import base64
 import http.client
 import os
+import re
 import ssl
 import time
 import urllib.error
@@ -17,6 +18,10 @@ ATTEMPTS = 4
 TIMEOUT = 30.0
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 30.0
+# What stands before the host in an address: up to the last `@`, with spaces too, and with slashes behind a colon that
+# no port follows. A path has lost one of the two slashes.
+_USER = re.compile(r"(:/{1,2}|//)(?:[^/@\n]*@|[^/\s@]*:(?!\d+(?:/|$))[^\s@]*@)+")
+_QUERY = re.compile(r"(:/{1,2}[^\s?#]*)[?#]\S*")
 
 
 class Credentials(Protocol):
@@ -44,6 +49,11 @@ def redact(address: str) -> str:
         return urlunsplit((parts.scheme, host, parts.path, "", ""))
     except ValueError:
         return "(an address that cannot be read)"
+
+
+def redact_text(text: str) -> str:
+    """A text as it may be shown: each address in it without user, password and query, rather short than whole."""
+    return _QUERY.sub(r"\1", _USER.sub(r"\1", text))
 
 
 def origin(address: str) -> str:

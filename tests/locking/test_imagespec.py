@@ -61,6 +61,8 @@ def test_leaving_nothing_out_is_what_specs_said_before_they_could(root):
         ("architecture: amd64", "architecture: riscv64", "debian.architecture"),
         ("requirements: [demo]", "requirements: []", "requirements"),
         ("requirements: [demo]", "requirements: [demo, demo]", "requirements"),
+        ("requirements: [demo]", "requirements: ['num py']", "is not a requirement"),
+        ("requirements: [demo]", "requirements: ['x @ https://tok:secret@h.test/x']", "x is to come from https://h.test/x"),
         ("uid: 0", "uid: -1", "uid"),
         ("uid: 0", "uid: zero", "uid"),
         ("name: root, uid", "name: 'root:x', uid", "name"),

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from harness.store import sources
-from harness.store.http import AddressError, open_address, redact
+from harness.store.http import AddressError, open_address, redact, redact_text
 from harness.store.sources import debian_mirrors, link_folders, pip_configuration, uv_environment
 
 ONE_LINE = """
@@ -101,6 +101,31 @@ def test_link_folders_are_those_that_exist_once(tmp_path):
 def test_no_password_or_token_is_shown():
     assert redact("https://user:secret@host.test:8443/a/b?token=secret#x") == "https://host.test:8443/a/b"
     assert "secret" not in redact("https://user:secret@[broken/a")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x @ https://user:secret@h.test/x.whl",
+        "x @ git+https://secret@h.test/x.git@v1",
+        "-r a https:/user:secret@h.test/x",
+        "https://user:se@secret@h.test/x and https://u:secret@h.test/y?token=secret#secret",
+        "https://user:secret with a space@h.test/x",
+        "https://user:secret/with/slashes@h.test/x",
+        "//user:secret@h.test/x",
+    ],
+)
+def test_no_password_in_a_text_is_shown(text: str):
+    assert "secret" not in redact_text(text)
+    assert "h.test/x" in redact_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x==1", "git+https://h.test/x.git@v1", "https://h.test:8443/x@1", "./a/b@c.whl", "x[a] ; python_version < '3'"],
+)
+def test_a_text_without_a_password_is_shown_as_it_is(text: str):
+    assert redact_text(text) == text
 
 
 @pytest.mark.parametrize("address", ["ftp://host.test/a", "javascript:x", "/etc/passwd", "http://[broken/"])

@@ -1,5 +1,7 @@
 """`harness store`: what lies in the store, and removing what nothing needs any more."""
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -11,10 +13,20 @@ from harness.cli.options import open_store, parse_age
 from harness.errors import ExitCode
 from harness.runs.needed import Needed, find_needed
 from harness.store.gc import Findings, Item, Kind, find_garbage, remove_garbage
+from harness.store.roots import PROTECTED, Checkout, forget_checkouts
 
 _LABELS = {Kind.OBJECT: "artifacts, layers", Kind.TREE: "inputs of runs", Kind.RECIPE: "recipes of layers"}
 
 app = typer.Typer(help="Tidy up the store of artifacts, layers and inputs.", no_args_is_help=True)
+
+
+class Vanished(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkout that is not there. It needs what it last named `until` then (Unix time); `host` is who saw it last."""
+
+    checkout: str
+    host: str | None
+    used: float
+    until: float
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +40,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     foreign: tuple[str, ...]
     checkouts: tuple[str, ...]
+    vanished: tuple[Vanished, ...]
     kept: tuple[str, ...]
 
 
@@ -42,12 +55,17 @@ def gc(
     older_than: Annotated[
         str, typer.Option(metavar="AGE", help="Only what was last used so long ago: 12h, 90d, 2w, or 0.")
     ] = "1d",
+    forget: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="A checkout that is not there needs nothing any more. Can be repeated."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> int:
     """Show, and with --delete remove, what no lock, no baseline and nothing that is kept needs.
 
-    Counted are the checkouts from which the store was used, as long as they are there, with the locks and baselines
-    that lie in them now, and what `harness keep` was told to keep. What a running command uses stays.
+    Counted are the checkouts from which the store was used, with the locks and baselines that lie in them now, and what
+    `harness keep` was told to keep. A checkout that is not there counts for 30 days after its last use, or until
+    --forget. What a running command uses stays.
 
     Examples:
 
@@ -57,17 +75,21 @@ def gc(
 
       harness store gc --older-than 30d --delete
 
+      harness store gc --forget /home/me/old-checkout --delete
+
       harness store gc --json | jq '.freed / 1e9'
     """
     age = parse_age(older_than, "--older-than")
     store = open_store()
+    forget_checkouts(store, forget or ())
     with ConsoleProgress() as progress:
         needed = find_needed(store)
         found = find_garbage(store, needed.digests, older_than=age, progress=progress)
         removed = remove_garbage(store, found, progress=progress) if delete else found.garbage
         if delete:
-            for note in needed.vanished:
-                note.unlink(missing_ok=True)
+            for each in needed.vanished:
+                if not each.protected:
+                    each.note.unlink(missing_ok=True)
     answer = Answer(
         deleted=delete,
         store=str(store.home),
@@ -77,6 +99,10 @@ def gc(
         waiting=_total(found.waiting),
         foreign=found.foreign,
         checkouts=tuple(map(str, needed.checkouts)),
+        vanished=tuple(
+            Vanished(checkout=str(each.root), host=each.host, used=each.used, until=each.used + PROTECTED)
+            for each in needed.vanished
+        ),
         kept=needed.kept,
     )
     if as_json:
@@ -104,13 +130,20 @@ def _show(answer: Answer, found: Findings, needed: Needed) -> None:
     for what, names in (("checkout", answer.checkouts), ("kept", answer.kept)):
         for name in names:
             stdout.print(f"needed by {what} {name}" if what == "checkout" else f"kept: {name}", markup=False)
-    for note in needed.vanished:
-        root = note.read_text(errors="surrogateescape") if note.exists() else note.name
-        stdout.print(f"gone: checkout {root!a} needs nothing any more", markup=False, highlight=False)
+    for each in {each.root: each for each in sorted(needed.vanished, key=lambda each: each.used)}.values():
+        stdout.print(_gone(each), markup=False, highlight=False)
     for path in found.foreign:
         stderr.print(f"Left alone, not the harness's: {path}", markup=False, highlight=False, style="yellow")
     if not answer.deleted and answer.removed:
         stdout.print("Nothing was removed: --delete does it.")
+
+
+def _gone(checkout: Checkout) -> str:
+    if not checkout.protected:
+        return f"gone: checkout {str(checkout.root)!a} needs nothing any more"
+    until = datetime.fromtimestamp(checkout.used + PROTECTED, UTC).date()
+    host = f" (seen on {checkout.host})" if checkout.host else ""
+    return f"not here: checkout {str(checkout.root)!a}{host} needs what it needed until {until}, or until --forget"
 
 
 def _total(items: tuple[Item, ...] | list[Item]) -> int:

@@ -30,7 +30,7 @@ from harness.record.snapshot import timestamp
 from harness.spec.digest import Digest, digest_from_hex, hexadecimal
 from harness.spec.run import ImageReference
 from harness.store.gc import digests_named
-from harness.store.roots import LOCKS, noted_checkouts
+from harness.store.roots import LOCKS, documents, noted_checkouts, read_bounded
 from harness.store.store import Store
 
 PIN_SCHEMA = "harness.pin/1"
@@ -225,9 +225,9 @@ def _behind(image: ImageReference, store: Store) -> tuple[set[Digest], set[Diges
         if pin.what == "image" and pin.image == f"{image.name}@{image.manifest}":
             named |= set(pin.digests)
             sources += 1
-    for root in filter(None, noted_checkouts(store).values()):
-        for path in sorted((root / LOCKS).rglob("*")):
-            if not path.is_file() or image.manifest not in (found := _named_in(path)):
+    for root in _checkouts(store):
+        for path in documents(root, [LOCKS]):
+            if image.manifest not in (found := _named_in(path)):
                 continue
             sources += 1
             if path.name == "image.lock":
@@ -241,8 +241,12 @@ def _behind(image: ImageReference, store: Store) -> tuple[set[Digest], set[Diges
     return named | required, required, None if sources else problem
 
 
+def _checkouts(store: Store) -> list[Path]:
+    return sorted({each.root for each in noted_checkouts(store) if each.present})
+
+
 def _named_in(path: Path) -> set[Digest]:
-    return {digest_from_hex(name) for name in digests_named(path.read_bytes())}
+    return {digest_from_hex(name) for name in digests_named(read_bounded(path))}
 
 
 def _pin(store: Store, pin: Pin, required: set[Digest]) -> tuple[Digest, ...]:

@@ -21,10 +21,9 @@ from harness.record.layout import ENSEMBLES, runs_folder
 from harness.record.results import writing
 from harness.runs.git import RELEASES
 from harness.runs.keeping import guarded, marks, pins
-from harness.runs.needed import read_bounded
 from harness.spec.digest import hexadecimal
 from harness.store.gc import digests_named
-from harness.store.roots import LOCKS
+from harness.store.roots import LOCKS, read_bounded
 from harness.store.store import Store
 
 _GOING = ".pruned-"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from image_packages import Checkout
 from harness.cli import main as command
 from harness.images.build import build
 from harness.record.hashing import digest_of
+from harness.store.roots import note_checkout
 from harness.store.store import Store
 
 Harness = Callable[..., tuple[int, str, str]]
@@ -94,14 +96,35 @@ def test_what_is_younger_than_asked_stays(harness: Harness, orphan: Path) -> Non
     assert not orphan.exists()
 
 
-def test_a_vanished_checkout_is_named_once_and_then_forgotten(harness: Harness, tmp_path: Path, store: Store) -> None:
-    note = store.home / "roots" / ("0" * 32)
-    note.parent.mkdir(exist_ok=True)
-    note.write_text(str(tmp_path / "gone"))
-    assert "gone: checkout" in harness("store", "gc")[1]
-    assert note.exists()
-    harness("store", "gc", "--delete")
-    assert not note.exists()
+@pytest.fixture
+def vanished(tmp_path: Path, checkout: Checkout, store: Store) -> Path:
+    """A checkout that used the store and is not there any more."""
+    root = tmp_path / "gone"
+    shutil.copytree(checkout.root, root)
+    note_checkout(store, root)
+    shutil.rmtree(root)
+    return root
+
+
+def test_a_vanished_checkout_is_named_by_its_path_until_it_is_forgotten(harness: Harness, vanished: Path) -> None:
+    code, out, _ = harness("store", "gc", "--delete")
+    assert code == 0
+    assert str(vanished) in out.replace("\n", "")
+    assert "or until --forget" in out.replace("\n", " ")
+    told = json.loads(harness("store", "gc", "--json")[1])["vanished"]
+    assert [each["checkout"] for each in told] == [str(vanished)]
+    assert told[0]["until"] - told[0]["used"] == 30 * 86400
+    assert json.loads(harness("store", "gc", "--forget", str(vanished), "--json")[1])["vanished"] == []
+    assert harness("store", "gc", "--forget", str(vanished))[0] == 2
+
+
+def test_a_checkout_that_vanished_long_ago_is_named_once(harness: Harness, vanished: Path, store: Store) -> None:
+    then = time.time() - 31 * 86400
+    for note in (store.home / "roots").iterdir():
+        os.utime(note, (then, then))
+    for options in ((), ("--delete",)):
+        assert f"gone: checkout '{vanished}'" in harness("store", "gc", *options)[1].replace("\n", "")
+    assert "gone" not in harness("store", "gc")[1]
 
 
 @pytest.mark.parametrize("age", ["", "90", "d", "-1d", "1.5d", "9999999d", "1y", "٣d"])

@@ -28,8 +28,9 @@ from harness.runs import bytecode, keeping
 from harness.runs.needed import find_needed
 from harness.spec.digest import Digest, hexadecimal
 from harness.spec.run import Mount
+from harness.store import roots
 from harness.store.gc import Kind, find_garbage, remove_garbage
-from harness.store.roots import note_checkout
+from harness.store.roots import forget_checkouts, note_checkout
 from harness.store.store import Store
 from harness.store.trees import checkout_tree, put_tree_from_files
 
@@ -117,12 +118,108 @@ def test_a_checkout_needs_its_artifacts_layers_and_environment(checkout: Checkou
     assert gone == {f"{hexadecimal(digest_of(b'another lock'))}-3.11.2-12345678"}
 
 
-def test_a_checkout_that_is_gone_needs_nothing(checkout: Checkout, store: Store) -> None:
+def test_a_checkout_that_has_been_gone_for_a_month_needs_nothing(checkout: Checkout, store: Store) -> None:
     shutil.rmtree(checkout.root)
+    age(store)
     needed = find_needed(store)
     assert (needed.checkouts, len(needed.vanished), needed.digests) == ((), 1, frozenset())
     collect(store)
     assert [path for path in (store.home / "objects").rglob("*") if path.is_file()] == []
+
+
+def unmount(checkout: Checkout, store: Store, days: float) -> None:
+    """Let a checkout be out of sight that was last used so many days ago, and all else in the store a month ago."""
+    note_checkout(store, checkout.root)
+    checkout.root.rename(checkout.root.with_name("elsewhere"))
+    age(store)
+    then = time.time() - days * 86400
+    for note in (store.home / "roots").iterdir():
+        os.utime(note, (then, then))
+
+
+def remove(store: Store) -> set[str]:
+    found = find_garbage(store, find_needed(store).digests, older_than=86400)
+    return {item.path.rpartition("/")[2] for item in remove_garbage(store, found)}
+
+
+def test_a_checkout_that_is_not_mounted_needs_what_it_needed_for_thirty_days(checkout: Checkout, store: Store) -> None:
+    orphan = store.put_bytes(b"orphan")
+    unmount(checkout, store, days=29)
+    assert remove(store) == {hexadecimal(orphan)}
+    checkout.root.with_name("elsewhere").rename(checkout.root)
+    build("tiny", root=checkout.root, store=store, anew=True)
+    unmount(checkout, store, days=31)
+    assert hexadecimal(digest_of(checkout.wheels["small"])) in remove(store)
+
+
+def test_a_checkout_that_is_not_mounted_is_let_go_by_its_path(checkout: Checkout, store: Store) -> None:
+    with pytest.raises(UsageError, match="is there, and needs what its files say"):
+        forget_checkouts(store, [checkout.root])
+    unmount(checkout, store, days=1)
+    with pytest.raises(UsageError, match="No checkout"):
+        forget_checkouts(store, [checkout.root, checkout.root / "other"])
+    assert len(find_needed(store).vanished) == 1
+    forget_checkouts(store, [checkout.root])
+    assert find_needed(store).vanished == ()
+    assert hexadecimal(digest_of(checkout.wheels["small"])) in remove(store)
+
+
+def test_another_machines_checkout_at_the_same_path_needs_its_own_things(
+    checkout: Checkout, store: Store, monkeypatch
+) -> None:
+    theirs = store.put_bytes(b"what the other machine's baseline names")
+    baseline = checkout.root / "lockfiles" / "theirs.json"
+    baseline.write_text(f'"{theirs}"')
+    with monkeypatch.context() as other:
+        other.setattr(roots, "_host", lambda: "other")
+        note_checkout(store, checkout.root)
+    baseline.unlink()
+    age(store)
+    for note in (store.home / "roots").iterdir():
+        os.utime(note)
+    assert remove(store) == set()
+    needed = find_needed(store)
+    assert [(each.root, each.host) for each in needed.vanished] == [(checkout.root, "other")]
+    forget_checkouts(store, [checkout.root])
+    assert remove(store) == {hexadecimal(theirs)}
+
+
+def test_a_checkout_out_of_sight_whose_needs_were_not_noted_stops_everything(store: Store, tmp_path: Path) -> None:
+    note = store.home / "roots" / ("0" * 32)
+    note.parent.mkdir()
+    note.write_text(str(tmp_path / "gone"))
+    with pytest.raises(UsageError, match="is not there, and what it needs") as caught:
+        find_needed(store)
+    assert f"--forget {tmp_path / 'gone'}" in str(caught.value.hint)
+    age(store)
+    assert find_needed(store).digests == frozenset()
+
+
+@pytest.mark.parametrize("place", ["lockfiles/baselines", "docker/more", "lockfiles"])
+def test_what_a_linked_folder_names_stays(checkout: Checkout, store: Store, tmp_path: Path, place: str) -> None:
+    named = store.put_bytes(b"what a baseline names")
+    folder = checkout.root / place
+    target = tmp_path / "shared"
+    if folder.exists():
+        folder.rename(target)
+    else:
+        target.mkdir()
+    (target / "v1.json").write_text(f'"{named}"')
+    (target / "loop").symlink_to(target)
+    (target / "up").symlink_to(checkout.root)
+    folder.symlink_to(target)
+    assert hexadecimal(named) not in collect(store)
+    (target / "v1.json").unlink()
+    assert hexadecimal(named) in collect(store)
+
+
+@pytest.mark.parametrize("place", ["lockfiles/baselines", "docker/more.yaml"])
+def test_a_link_that_leads_nowhere_stops_everything(checkout: Checkout, store: Store, place: str) -> None:
+    (checkout.root / place).symlink_to(checkout.root / "not-mounted")
+    with pytest.raises(UsageError, match="is a link that leads nowhere"):
+        find_needed(store)
+    (checkout.root / "not-mounted").touch()
+    find_needed(store)
 
 
 def test_a_lock_that_moved_on_needs_the_new_artifacts_only(checkout: Checkout, store: Store) -> None:

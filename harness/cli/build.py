@@ -10,7 +10,7 @@ from harness.cli.console import ConsoleProgress, stdout
 from harness.cli.options import open_store
 from harness.errors import ExitCode, UsageError
 from harness.images.build import build as build_image
-from harness.runs.project import find_root
+from harness.runs.project import find_own_root, find_root, require_own_root
 
 
 def build(
@@ -63,10 +63,11 @@ def build(
         return _with_code(name, project or Path(), load=load, as_json=as_json)
     if load or project is not None:
         raise UsageError("--project and --load are about --with-code", hint="Add --with-code.")
+    root = require_own_root(Path.cwd(), "`harness build --update`") if update else find_root(Path.cwd())
     with ConsoleProgress() as progress:
-        lock = build_image(
-            name, root=find_root(Path.cwd()), store=open_store(), progress=progress, update=update, anew=anew
-        )
+        if find_own_root(Path.cwd()) is None:
+            progress.note(f"This folder is in no project with specs: building the image {name} of {root}")
+        lock = build_image(name, root=root, store=open_store(), progress=progress, update=update, anew=anew)
     if as_json:
         stdout.file.write(msgspec.json.encode(lock).decode() + "\n")
     else:
@@ -77,7 +78,7 @@ def build(
 def _from_bundle(path: Path, name: str | None, *, anew: bool, adopt: bool, as_json: bool) -> int:
     from harness.images.unbundle import build_from
 
-    root = find_root(Path.cwd())
+    root = require_own_root(Path.cwd(), "`harness build --adopt`") if adopt else find_root(Path.cwd())
     with ConsoleProgress() as progress:
         built = build_from(path, name=name, root=root, store=open_store(), progress=progress, anew=anew, adopt=adopt)
         for written in built.written:

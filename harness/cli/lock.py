@@ -14,9 +14,10 @@ from harness.cli.console import ConsoleProgress, stderr, stdout
 from harness.cli.options import open_store
 from harness.errors import ExitCode, UsageError
 from harness.locking.check import check
+from harness.locking.debian import MaintainerChange
 from harness.locking.difference import LockChange
 from harness.locking.upgrade import Replacement, Upgrades, parse_upgrades
-from harness.runs.project import find_root
+from harness.runs.project import require_own_root
 from harness.spec.digest import hexadecimal
 
 GOLDEN = "determinism_test"
@@ -26,12 +27,16 @@ RESULTS = Path("RESULTS")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--json` prints. `written` are the locks that changed, or in a dry run would; `replaced` pins of specs."""
+    """What `--json` prints. `written` are the locks that changed, or in a dry run would; `replaced` pins of specs.
+
+    `scripts` are the waived maintainer scripts that changed; a real run stops at one whose package is not `--reviewed`.
+    """
 
     dry_run: bool
     written: tuple[str, ...]
     changes: tuple[LockChange, ...]
     replaced: tuple[Replacement, ...]
+    scripts: tuple[MaintainerChange, ...]
 
 
 def lock(
@@ -67,7 +72,8 @@ def lock(
     What is locked stays at its version and file, as long as it fits what the specs ask for. Debian's packages come
     from one release and so move together, also when one of them is to be upgraded. What changes is shown before
     anything is written: from, to, by which requirement, and how large the files are. A dry run may leave a spec's pin
-    for the version that it is asked for, and says so; else a pin is changed in the spec.
+    for the version that it is asked for, and says so; else a pin is changed in the spec. It ends as the real run would,
+    also where that would stop at a waived script that changed.
 
     Examples:
 
@@ -89,7 +95,7 @@ def lock(
     0 the environment alone would change; 1 numbers would; 3 that could not be tested. Files of --format are removed
     before the rehearsal starts.
     """
-    root = find_root(Path.cwd())
+    root = require_own_root(Path.cwd(), "`harness lock`")
     upgrades = parse_upgrades(upgrade or (), everything=upgrade_all)
     if drift:
         if only_check or not dry_run:
@@ -106,8 +112,21 @@ def lock(
         if dry_run or reviewed or upgrades != Upgrades():
             raise UsageError("--check changes nothing that could be tried or upgraded", hint="Leave the others out.")
         return _check(root, name, as_json=as_json)
-    _show(_lock(root, name, upgrades, reviewed or (), dry_run=dry_run, as_json=as_json), as_json=as_json)
+    answer = _lock(root, name, upgrades, reviewed or (), dry_run=dry_run, as_json=as_json)
+    _show(answer, as_json=as_json)
+    if dry_run:
+        _foretell(answer.scripts, reviewed or ())
     return ExitCode.OK
+
+
+def _foretell(scripts: Sequence[MaintainerChange], reviewed: Sequence[str]) -> None:
+    """End a dry run as the real one would."""
+    from harness.locking.lock import check_reviewed
+
+    try:
+        check_reviewed(scripts, reviewed)
+    except UsageError as error:
+        raise UsageError(f"Without --dry-run this would stop: {error.message}", hint=error.hint) from error
 
 
 def _check(root: Path, name: str | None, *, as_json: bool) -> int:
@@ -144,13 +163,17 @@ def _lock(
                 reviewed=reviewed,
                 announce=announce,
             )
-            return Answer(dry_run=False, written=tuple(map(str, done.written)), changes=done.changes, replaced=())
+            written = tuple(map(str, done.written))
+            return Answer(dry_run=False, written=written, changes=done.changes, replaced=(), scripts=done.scripts)
         with trial(root, name, open_store(), progress=progress, upgrades=upgrades) as tried:
             written = tuple(str(root / path.relative_to(tried.root)) for path in tried.locking.written)
             if not as_json:
                 _show_pins(tried.replaced, stdout)
             announce(tried.locking.changes)
-            return Answer(dry_run=True, written=written, changes=tried.locking.changes, replaced=tried.replaced)
+            done = tried.locking
+            return Answer(
+                dry_run=True, written=written, changes=done.changes, replaced=tried.replaced, scripts=done.scripts
+            )
 
 
 def _rehearse(

@@ -24,6 +24,8 @@ Name = Annotated[str, msgspec.Meta(pattern=_NAME, max_length=40)]
 PackageName = Annotated[str, msgspec.Meta(pattern=_PACKAGE, max_length=100)]
 Word = Annotated[str, msgspec.Meta(pattern=_WORD, max_length=40)]
 
+_SPEC = re.compile(r"""\A\s*\{|^["']?(?:debian|python)["']?\s*:""", re.MULTILINE)  # JSON is YAML
+
 
 class User(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A line of the image's `/etc/passwd` and `/etc/group`."""
@@ -95,8 +97,21 @@ def check_image_name(name: str) -> str:
 
 
 def image_names(root: Path) -> tuple[str, ...]:
-    """The images that have a spec under `root`, sorted."""
-    return tuple(sorted(path.stem for path in (root / "docker").glob("*.yaml")))
+    """The images that have a spec under `root`, sorted. What else lies in `docker/` (a Compose file) is none."""
+    return tuple(sorted(path.stem for path in (root / "docker").glob("*.yaml") if _is_spec(root, path)))
+
+
+def _is_spec(root: Path, path: Path) -> bool:
+    """Whether a file is meant as a spec, right or wrong: it has locks, or one of the two keys that every spec has.
+
+    It is not parsed: documents of others may hold what a spec must not.
+    """
+    if (root / "lockfiles" / path.stem).is_dir():
+        return True
+    try:
+        return _SPEC.search(path.read_text(errors="replace")) is not None
+    except OSError:
+        return True  # whoever reads it says why it cannot be read
 
 
 def spec_path(root: Path, name: str) -> Path:

@@ -43,10 +43,14 @@ T = TypeVar("T")
 
 
 class Locking(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of locking: the locks that were written, and which packages they hold otherwise than before."""
+    """What came of locking: the locks that were written, and which packages they hold otherwise than before.
+
+    `scripts` are the waived maintainer scripts that changed.
+    """
 
     written: tuple[Path, ...]
     changes: tuple[LockChange, ...]
+    scripts: tuple[MaintainerChange, ...] = ()
 
 
 class _Before(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +88,8 @@ def lock(
     made anew, if no package was chosen.
 
     Nothing is written before everything is resolved and `announce` was told what changes. A waiver is for the scripts
-    that the lock names by digest: where those of a waived package changed, it must be among `reviewed` (null: all are).
+    that the lock names by digest: where those of a waived package changed, it must be among `reviewed` (null: that is
+    for the caller to ask, with `check_reviewed`).
 
     Raises:
         UsageError: a spec makes no sense, what it asks for does not exist, it does not allow an upgrade, or a waived
@@ -103,9 +108,28 @@ def lock(
         changes = tuple(change for each in planned for change in each.changes)
         if announce is not None:
             announce(changes)
-        _check_waivers([change for each in planned for change in each.scripts], reviewed)
+        scripts = tuple(change for each in planned for change in each.scripts)
+        if reviewed is not None:
+            check_reviewed(scripts, reviewed)
         files = [(root / path, data) for each in planned for path, data in each.files.items()]
-        return Locking(written=tuple(path for path, data in files if _write(path, data)), changes=changes)
+        written = tuple(path for path, data in files if _write(path, data))
+        return Locking(written=written, changes=changes, scripts=scripts)
+
+
+def check_reviewed(scripts: Sequence[MaintainerChange], reviewed: Collection[str]) -> None:
+    """Nothing, if somebody says of every waived script that changed that its waiver still fits.
+
+    Raises:
+        UsageError: a package of one of `scripts` is not among `reviewed`.
+    """
+    unread = [change for change in scripts if change.package not in reviewed]
+    if unread:
+        first, more = unread[0], sorted({change.package for change in unread})
+        options = " ".join(f"--reviewed {package}" for package in more)
+        raise UsageError(
+            f"The {first.script} of {first.package} is waived, but changed from {first.before} to {first.after}",
+            hint=f"Read it, see whether the spec's reason still holds, then add {options}.",
+        )
 
 
 def locked_versions(root: Path, image: str) -> dict[str, str]:
@@ -193,18 +217,6 @@ def _check_versions(upgrades: Upgrades, lock: DebianLock) -> None:
                     f"{lock.suite} has {package.name} {package.version}, not {wanted}",
                     hint="A Debian release holds one version of a package: leave the version out.",
                 )
-
-
-def _check_waivers(scripts: Sequence[MaintainerChange], reviewed: Collection[str] | None) -> None:
-    """Whether somebody says that the waivers still fit."""
-    unread = [change for change in scripts if reviewed is not None and change.package not in reviewed]
-    if unread:
-        first, more = unread[0], sorted({change.package for change in unread})
-        options = " ".join(f"--reviewed {package}" for package in more)
-        raise UsageError(
-            f"The {first.script} of {first.package} is waived, but changed from {first.before} to {first.after}",
-            hint=f"Read it, see whether the spec's reason still holds, then add {options}.",
-        )
 
 
 def _still_fits(lock: DebianLock, spec: ImageSpec) -> bool:

@@ -12,7 +12,7 @@ from harness.errors import ToolError
 from harness.store.index import pip_compile
 
 _PACKAGE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==")
-_VIA = re.compile(r"    #(?: via)?\s+(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*$")
+_VIA = re.compile(r"    #(?: via |   )(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*$")
 
 
 def requirers(

@@ -131,15 +131,16 @@ def resolve_python(
     variables = uv_environment(environment)
     versions = {wheel.name: wheel.version for wheel in kept.wheels} if kept else {}
     moving = uv_arguments(upgrades, versions)
+    staying = {name: version for name, version in versions.items() if name not in upgrades.names}
     try:
-        packages = resolve([*arguments, *moving], requirements, variables, kept=versions, without=python.without)
+        packages = resolve([*arguments, *moving], requirements, variables, kept=staying, without=python.without)
     except ToolError as error:
         if "+cpu" not in requirements:
             raise
         # Local versions of torch are on PyTorch's own index, which uv knows by this name.
         arguments += ["--torch-backend", "cpu"]
         try:
-            packages = resolve([*arguments, *moving], requirements, variables, kept=versions, without=python.without)
+            packages = resolve([*arguments, *moving], requirements, variables, kept=staying, without=python.without)
         except ToolError as second:
             raise error from second  # what the configured indexes lack is what a person can mend
     files = _files_to_keep(kept, spec, upgrades)

@@ -48,7 +48,7 @@ def trial(
         replaced: tuple[Replacement, ...] = ()
         for image in image_names(root) if name is None else (name,):
             replaced += _replace(copy, image, upgrades)
-        # Nobody has to have read scripts for what is not kept.
+        # Nobody has to have read scripts for what is not kept: who shows what would be kept asks for that.
         locking = lock(copy, name, store, progress=progress, environment=environment, upgrades=upgrades, reviewed=None)
         yield Trial(root=copy, locking=locking, replaced=replaced)
 

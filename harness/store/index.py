@@ -48,7 +48,9 @@ def pip_compile(
     """
     style = ["--annotation-style", "split"] if annotate else ["--no-annotate"]
     argv = [find_uv_bin(), "pip", "compile", "--quiet", "--no-header", *style, *arguments, "-"]
-    return run(argv, stdin=requirements.encode(), environment=environment, cwd=cwd, timeout=_TIMEOUT).stdout
+    # For a target's Python that is not here, uv would look for one to download, which resolving to wheels never needs.
+    variables = {"UV_PYTHON_DOWNLOADS": "never", **environment}
+    return run(argv, stdin=requirements.encode(), environment=variables, cwd=cwd, timeout=_TIMEOUT).stdout
 
 
 def resolve(
@@ -69,10 +71,46 @@ def resolve(
         PrerequisiteError: uv is not there.
         ToolError: the requirements can't be resolved, or no index answers.
     """
+    kept = dict(kept or {})
+    found = _compile(arguments, requirements, environment, without, preferred=kept)
+    versions = {str(package["name"]): str(package["version"]) for package in found}
+    moved = sorted(name for name, version in kept.items() if versions.get(name, version) != version)
+    # Where the first of several indexes has a version for other platforms alone, uv rules a preferred version out,
+    # although another index has the wheel. As a constraint it is looked for in all of them: so what moved is put back,
+    # all at once or in halves, wherever that is a solution too.
+    fixed = {name: version for name, version in (versions | kept).items() if name not in moved}
+    pending = [moved] if moved else []
+    while pending:
+        names = pending.pop()
+        again = fixed | {name: kept[name] for name in names}
+        try:
+            found = _compile(arguments, requirements, environment, without, fixed=again)
+            fixed = again
+        except ToolError as error:
+            if _UNREACHED in error.message:
+                raise
+            half = len(names) // 2
+            pending += [names[half:], names[:half]] if half else []
+    return found
+
+
+def _compile(
+    arguments: Sequence[str],
+    requirements: str,
+    environment: Mapping[str, str],
+    without: Iterable[str],
+    *,
+    preferred: Mapping[str, str] | None = None,
+    fixed: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """The packages that uv finds: at the versions `preferred` if it can, at those `fixed` or not at all."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "pylock.toml"
-        if kept:
-            output.write_text(_versions(kept))
+        if preferred:
+            output.write_text(_versions(preferred))
+        if fixed:
+            (Path(folder) / "fixed.txt").write_text("".join(f"{name}=={fixed[name]}\n" for name in fixed))
+            arguments = [*arguments, "--constraint", "fixed.txt"]
         if excluded := "".join(f"{name}\n" for name in without):
             (Path(folder) / "excluded.txt").write_text(excluded)
             arguments = [*arguments, "--excludes", "excluded.txt"]

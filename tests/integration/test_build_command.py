@@ -175,6 +175,21 @@ def test_a_build_outside_any_checkout_uses_the_harnesss_own(built: Checkout, tmp
     assert "cpu" in [image["name"] for image in json.loads(done.stdout)]
 
 
+@pytest.mark.parametrize(
+    "arguments", [("build", "--update"), ("build", "cpu", "--update"), ("build", "--from", "x", "--adopt"), ("lock",)]
+)
+def test_specs_and_locks_of_a_checkout_elsewhere_are_not_written(
+    tmp_path: Path, built: Checkout, arguments: tuple[str, ...]
+) -> None:
+    says_one_sentence(harness(built, *arguments, cwd=tmp_path), 2, "needs a project with specs", "harness init")
+
+
+def test_a_build_of_the_harnesss_own_image_from_elsewhere_says_so(tmp_path: Path, built: Checkout) -> None:
+    done = harness(built, "build", "nothing", cwd=tmp_path)
+    assert f"in no project with specs: building the image nothing of {CHECKOUT}" in done.stderr
+    assert "in no project" not in harness(built, "build", "tiny").stderr
+
+
 def test_image_ls_and_show_say_what_is_built(built: Checkout, tmp_path: Path) -> None:
     lock = lock_of(built)
     shown = json.loads(harness(built, "image", "show", "tiny", "--json").stdout)

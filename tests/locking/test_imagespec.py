@@ -21,6 +21,27 @@ def test_the_committed_specs_are_valid():
         assert load_image_spec(ROOT, name).name == name
 
 
+def test_a_file_of_another_kind_in_docker_is_no_spec(root):
+    folder = root / "docker"
+    (folder / "compose.yaml").write_text("services:\n  web: &web {image: demo}\n  two: {<<: *web, tty: !reset null}\n")
+    (folder / "empty.yaml").touch()
+    assert image_names(root) == ("small",)
+    with pytest.raises(UsageError, match=r"compose\.yaml"):
+        load_image_spec(root, "compose")
+
+
+@pytest.mark.parametrize("text", ["debian: {}\n", "name: new\npython: [\n", '{"name": "new"}', "'debian' : 1\n"])
+def test_a_spec_with_mistakes_is_one_all_the_same(root, text):
+    (root / "docker" / "new.yaml").write_text(text)
+    assert image_names(root) == ("new", "small")
+
+
+def test_whatever_has_locks_is_a_spec(root):
+    (root / "docker" / "new.yaml").touch()
+    (root / "lockfiles" / "new").mkdir(parents=True)
+    assert image_names(root) == ("new", "small")
+
+
 def test_comments_and_the_order_of_keys_do_not_count_but_content_does(root):
     before = spec_digest(load_image_spec(root, "small"))
     change(root, "name: small\nvariant: cpu\n", "# a comment\nvariant: cpu\nname: small\n")

@@ -1,11 +1,14 @@
+import json
 import re
 import shutil
+import sys
 import tarfile
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from harness.cli import main as command
 from harness.errors import IntegrityError, PrerequisiteError, ToolError, UsageError
 from harness.images.build import build
 from harness.locking import lock as lock_module
@@ -15,7 +18,7 @@ from harness.locking.debian import effects, read_debian_lock
 from harness.locking.imagelock import BUILDER_FORMAT, ImageLock
 from harness.locking.imagelock import SCHEMA as IMAGE_SCHEMA
 from harness.locking.imagespec import load_image_spec
-from harness.locking.lock import Locking, lock
+from harness.locking.lock import Locking, check_reviewed, lock
 from harness.locking.lockfile import read_lock, write_lock
 from harness.locking.python import read_python_lock
 from harness.locking.resolve import best_wheel
@@ -283,6 +286,34 @@ def test_what_is_locked_stays_although_there_is_something_newer(locked, relock, 
     assert locked_demo(locked) == before
 
 
+@pytest.fixture
+def two_indexes(tmp_path, environment, make_wheel):
+    """The first index has some wheels for another Python alone, as one's own mirror of a few files may."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for name, versions in {"demo": ("1.0", "1.1"), "tool": ("1.0", "1.1")}.items():
+        for index, tag in ((first, "cp39-cp39-manylinux_2_28_x86_64"), (second, "py3-none-any")):
+            (index / name).mkdir(parents=True)
+            files = [make_wheel(index / name, name, version, tag).name for version in versions[index == first :]]
+            (index / name / "index.html").write_text("".join(f'<a href="{file}">{file}</a>\n' for file in files))
+    del environment["UV_NO_INDEX"], environment["UV_FIND_LINKS"]
+    environment["UV_INDEX"], environment["UV_DEFAULT_INDEX"] = first.as_uri(), second.as_uri()
+    environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    return environment
+
+
+def test_a_version_stays_that_the_first_of_two_indexes_has_for_another_python(locked, store, two_indexes):
+    edit(locked / "docker" / "small.yaml", "requirements: [demo]", "requirements: [demo, tool]")
+    options = {"progress": SILENT, "environment": two_indexes}
+    lock(locked, "small", store, upgrades=Upgrades(everything=True), **options)
+    versions = {wheel.name: wheel.version for wheel in read_python_lock(locked / "lockfiles/small/python.txt").wheels}
+    assert versions == {"demo": "1.1", "tool": "1.1"}
+    assert lock(locked, "small", store, **options) == Locking(written=(), changes=())
+
+    edit(locked / "docker" / "small.yaml", "[demo, tool]", "[demo<1.1, tool]")  # which moves one, and one alone
+    python = "lockfiles/small/python.txt"
+    assert moved(lock(locked, "small", store, **options)) == [(python, "demo", "downgraded", "1.1", "1.0")]
+
+
 def test_a_package_that_others_ask_for_can_be_left_out(locked, relock, links, make_wheel):
     python = "lockfiles/small/python.txt"
     make_wheel(links, "demo", "1.1", requires="tool")
@@ -423,6 +454,44 @@ def test_a_waiver_is_for_the_script_that_was_read(locked, store, environment, li
     assert {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()} == before
     done = lock(locked, "small", store, reviewed=["app"], **options)
     assert [path.name for path in done.written] == ["debian.lock"]
+
+
+def test_a_trial_keeps_nothing_and_so_tells_of_a_changed_script_instead_of_stopping(
+    locked, store, environment, links, newer
+):
+    options = {"progress": SILENT, "environment": environment, "upgrades": Upgrades(everything=True)}
+    with trial(locked, "small", store, **options) as tried:
+        scripts = tried.locking.scripts
+    assert [(change.package, change.script) for change in scripts] == [("app", "postinst")]
+    check_reviewed(scripts, ["app"])
+    with pytest.raises(UsageError, match="postinst of app is waived, but changed"):
+        check_reviewed(scripts, ["library"])
+
+
+def test_a_dry_run_says_that_the_real_one_would_stop_and_ends_as_that_would(
+    locked, tmp_path, environment, links, newer, monkeypatch, capsys
+):
+    for key, value in {**environment, "HARNESS_HOME": str(tmp_path / "home")}.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.chdir(locked)
+    before = {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()}
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["harness", "lock", "small", "--upgrade-all", "--json", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            command.main()
+        return stop.value.code or 0, *capsys.readouterr()
+
+    code, out, error = run("--dry-run")
+    assert (code, [one["package"] for one in json.loads(out)["scripts"]]) == (2, ["app"])
+    assert error.splitlines()[-2].startswith(
+        "harness: Without --dry-run this would stop: The postinst of app is waived"
+    )
+    assert "--reviewed app" in error
+    assert run("--dry-run", "--reviewed", "app")[0] == 0
+    assert {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()} == before
+    assert run()[0] == 2
+    assert run("--reviewed", "app")[0] == 0
 
 
 def test_an_upgrade_of_a_debian_package_moves_the_release_and_says_why_and_how_large(

@@ -33,8 +33,8 @@ def keep_(
 ) -> int:
     """Keep a run or an image: `harness runs prune` and `harness store gc` take nothing of it.
 
-    A run is kept with its folder, its inputs (code, data) and its image; an image with its layers, its packages and its
-    wheels.
+    A run is kept with its folder, its inputs (code, data) and its image, or the wheels of its host environment; an
+    image with its layers, its packages and its wheels.
 
     Examples:
 
@@ -83,7 +83,7 @@ def _warn(kept: Kept) -> None:
         message = f"{len(kept.missing)} things behind it are not in the store, {kept.missing[0]} first{remedy}"
         stderr.print(message, markup=False, highlight=False, style="yellow")
     if kept.problem:
-        stderr.print(f"Its image is kept in part: {kept.problem}", markup=False, highlight=False, style="yellow")
+        stderr.print(f"It is kept in part: {kept.problem}", markup=False, highlight=False, style="yellow")
 
 
 def _list(found: Listing, results: Path) -> None:

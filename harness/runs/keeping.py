@@ -8,12 +8,13 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from harness.engines.host_environment import IMAGE as HOST_IMAGE
 from harness.errors import UsageError
 from harness.locking.debian import read_debian_lock
 from harness.locking.imagelock import SCHEMA as IMAGE_SCHEMA
@@ -22,11 +23,13 @@ from harness.locking.imagespec import check_image_name
 from harness.locking.lockfile import read_lock
 from harness.locking.python import read_python_lock
 from harness.record.files import write_atomically
+from harness.record.hashing import digest_of_file
 from harness.record.jsonfile import pretty_json, read_document
 from harness.record.layout import KEPT, runs_folder
-from harness.record.manifest import read_manifest
+from harness.record.manifest import Manifest, read_manifest
 from harness.record.results import locate_run, writing
-from harness.record.snapshot import timestamp
+from harness.record.snapshot import SCHEMA as SNAPSHOT_SCHEMA
+from harness.record.snapshot import Snapshot, timestamp
 from harness.spec.digest import Digest, digest_from_hex, hexadecimal
 from harness.spec.run import ImageReference
 from harness.store.gc import digests_named
@@ -84,7 +87,7 @@ def keep(name: str, *, root: Path, results: Path, store: Store, note: str = "") 
     """
     now = timestamp(datetime.now(UTC))
     if (folder := _run_of(name, root, results)) is not None:
-        return _keep_run(folder, now, note, store)
+        return _keep_run(folder, now, note, root, store)
     return _keep_image(_image_name(name), now, note, root, store)
 
 
@@ -151,7 +154,7 @@ def guarded(results: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _keep_run(folder: Path, now: str, note: str, store: Store) -> Kept:
+def _keep_run(folder: Path, now: str, note: str, root: Path, store: Store) -> Kept:
     folder = folder.resolve()
     results = folder.parents[1]
     if folder.parent != runs_folder(results):
@@ -159,10 +162,11 @@ def _keep_run(folder: Path, now: str, note: str, store: Store) -> Kept:
     manifest = read_manifest(folder)
     image = manifest.run_spec.image
     required = {mount.digest for mount in manifest.run_spec.mounts}
-    named, problem = required, None
     if image is not None:
         behind, known, problem = _behind(image, store)
-        named, required = required | behind, required | known
+    else:
+        behind, known, problem = _behind_host(_libraries(folder, manifest), {root, *_checkouts(store)}, store)
+    named, required = required | behind, required | known
     pin = Pin(
         what="run",
         name=manifest.run_name,
@@ -239,6 +243,37 @@ def _behind(image: ImageReference, store: Store) -> tuple[set[Digest], set[Diges
         "that is made from is not kept: check out the commit of the run, and keep the image there"
     )
     return named | required, required, None if sources else problem
+
+
+def _libraries(folder: Path, manifest: Manifest) -> dict[str, str]:
+    """The versions of what was installed where a run took place, by name."""
+    snapshot = read_document(folder / manifest.cells[0].snapshot, Snapshot, SNAPSHOT_SCHEMA)
+    return {name: library.version for name, library in snapshot.environment.libraries.items()}
+
+
+def _behind_host(
+    libraries: dict[str, str], roots: Iterable[Path], store: Store
+) -> tuple[set[Digest], set[Digest], str | None]:
+    """What the host environment of a run was made from, by the checkouts' locks that have those very libraries.
+
+    Returns:
+        As of `_behind`; among the first, the locks' own digests, by which environments are known.
+    """
+    named: set[Digest] = set()
+    required: set[Digest] = set()
+    for root in sorted(roots):
+        path = root / LOCKS / HOST_IMAGE / "python.txt"
+        if path.is_file() and {each.name: each.version for each in read_python_lock(path).wheels} == libraries:
+            required |= {each.digest for each in read_python_lock(path).wheels}
+            named.add(digest_of_file(path))
+    for digest in named:
+        for environment in (store.home / "environments").glob(f"{hexadecimal(digest)}-*"):
+            store.use(environment)
+    problem = (
+        f"no checkout that uses the store {store.home} has a {LOCKS}/{HOST_IMAGE}/python.txt with its libraries, so the "
+        "wheels of its host environment are not kept: check out the commit of the run, and keep it there"
+    )
+    return named | required, required, None if named else problem
 
 
 def _checkouts(store: Store) -> list[Path]:

@@ -9,10 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from harness.errors import UsageError
+from harness.locking.python import LockedWheel, PythonLock, encode_python_lock
 from harness.record.archive import find_runs
+from harness.record.hashing import digest_of, digest_of_file
 from harness.record.manifest import verify_run
 from harness.runs import keeping
 from harness.runs.retention import Plan, Rule, plan, prune
@@ -245,6 +248,54 @@ def test_keeping_a_run_keeps_its_inputs(ten: None, results: Path, store: Store, 
     assert kept.problem is not None  # no checkout here has a lock of that made-up image
     again = keeping.keep("r1", root=tmp_path, results=results, store=store, note="again")
     assert [pin.note for pin in keeping.pins(store)] == [again.pin.note] == ["again"]
+
+
+@pytest.fixture
+def host_run(recorded: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of the host engine, with numpy 2.4.6 and lightgbm 4.7.0."""
+    with monkeypatch.context() as patch:
+        patch.setattr(made_up, "RUN_SPEC", msgspec.structs.replace(made_up.RUN_SPEC, image=None))
+        return recorded("plain", 0, SMALL.but(image=None))
+
+
+def write_host_lock(root: Path, store: Store, numpy: str) -> tuple[Path, set[str]]:
+    path = root / "lockfiles" / "cpu" / "python.txt"
+    path.parent.mkdir(parents=True)
+    wheels = [("lightgbm", "4.7.0"), ("numpy", numpy)]
+    digests = {name: store.put_bytes(name.encode()) for name, _ in wheels}
+    locked = tuple(
+        LockedWheel(name, version, f"{name}-{version}-py3-none-any.whl", digests[name]) for name, version in wheels
+    )
+    path.write_bytes(
+        encode_python_lock(
+            PythonLock(inputs=digest_of(b"spec"), version="3.11", platform="x86_64-manylinux_2_28", wheels=locked)
+        )
+    )
+    return path, set(digests.values())
+
+
+def test_keeping_a_run_of_the_host_engine_keeps_its_wheels_and_environment(
+    host_run: Path, results: Path, store: Store, tmp_path: Path
+) -> None:
+    path, wheels = write_host_lock(tmp_path, store, numpy="2.4.6")
+    kept = keeping.keep("plain", root=tmp_path, results=results, store=store)
+    assert (kept.missing, kept.problem, kept.pin.image) == ((), None, None)
+    assert set(kept.pin.digests) == {*wheels, digest_of_file(path)}
+    lost = sorted(wheels)[0]
+    store.path(lost).unlink()
+    assert keeping.keep("plain", root=tmp_path, results=results, store=store).missing == (lost,)
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_keeping_a_run_of_the_host_engine_says_that_no_lock_has_its_libraries(
+    host_run: Path, results: Path, store: Store, tmp_path: Path, locked: bool
+) -> None:
+    if locked:
+        write_host_lock(tmp_path, store, numpy="2.4.7")
+    kept = keeping.keep("plain", root=tmp_path, results=results, store=store)
+    assert kept.problem is not None
+    assert "the wheels of its host environment are not kept" in kept.problem
+    assert kept.pin.digests == ()
 
 
 @pytest.mark.parametrize("name", ["nothing", "../r1", "/", ""])

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -24,7 +25,7 @@ from harness.store.temporary import remove_tree
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _NAMED = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
-_MOST_SCANNED = 4 << 20
+_CHUNK = 4 << 20
 _LOCK = "housekeeping"
 
 
@@ -127,13 +128,22 @@ def _closure(store: Store, needed: Iterable[str]) -> set[str]:
 
 def _names(path: Path) -> set[str]:
     try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_SCANNED:
+        if not stat.S_ISREG(path.lstat().st_mode):
             return set()
         with path.open("rb") as file:
-            return digests_named(file.read()) if file.read(1) == b"{" else set()  # all but JSON documents are opaque
+            return _scan(file) if file.read(1) == b"{" else set()  # all but JSON documents are opaque
     except (FileNotFoundError, NotADirectoryError):
         return set()
+
+
+def _scan(file: BinaryIO) -> set[str]:
+    """Every sha256 in a document of any size; where two parts of it meet, rather one too many than one too few."""
+    found: set[str] = set()
+    rest = b""
+    while chunk := file.read(_CHUNK):
+        found |= digests_named(rest + chunk)
+        rest = (rest + chunk)[-65:]  # a digest and what stands before it
+    return found
 
 
 def _is_needed(store: Store, item: Item, wanted: set[str]) -> bool:

@@ -75,6 +75,13 @@ def test_a_document_that_is_needed_needs_what_it_names(store):
     assert paths(found(store, opaque)) == {hexadecimal(one) for one in (manifest, config, layer)}
 
 
+@pytest.mark.parametrize("before", [0, (4 << 20) - 40, (4 << 20) - 64, (4 << 20) - 63, (8 << 20) - 1])
+def test_a_large_document_needs_what_it_names_wherever_that_stands(store, before):
+    named, other = old_object(store, b"named"), old_object(store, b"other")
+    document = old_object(store, b'{"' + b" " * before + hexadecimal(named).encode() + b" " * (9 << 20) + b'"}')
+    assert paths(found(store, document)) == {hexadecimal(other)}
+
+
 def test_a_tree_goes_with_its_listing_and_stays_with_it(store):
     needed, orphan = old_tree(store, {"a/b.txt": b"1"}), old_tree(store, {"a/b.txt": b"2"})
     collect(store, needed)

@@ -25,11 +25,11 @@ _TEXT = 100
 
 # Nothing in the file system is changed by these, whatever their arguments; a redirection is looked at by itself.
 _HARMLESS = frozenset((
-    ":", "[", "basename", "break", "cat", "cd", "cmp", "continue", "cut", "diff", "dirname", "dpkg-architecture",
+    ":", "[", "basename", "break", "cat", "cd", "cmp", "continue", "cut", "diff", "dirname",
     "dpkg-query", "dpkg-vendor", "echo", "egrep", "exit", "expr", "false", "fgrep", "grep", "groups", "head",
     "id", "ischroot", "local", "logname", "ls", "md5sum", "paste", "printf", "pwd", "read", "readlink",
     "realpath", "return", "seq", "set", "sha1sum", "sha256sum", "shift", "sleep", "stat", "tail", "test", "tr",
-    "true", "tty", "type", "umask", "uname", "wc", "which", "whoami"
+    "true", "tty", "type", "uname", "wc", "which", "whoami"
 ))  # fmt: skip
 # What an image has no use for, and why; the words stand in the lock.
 _UNNEEDED = {
@@ -173,9 +173,7 @@ class _Reading:
         if special := getattr(self, f"_{_SPECIAL.get(name, 'none')}", None):
             truth: Truth | None = special(command)
             return truth if truth is not None else self._not_known(command)
-        if re.fullmatch(r"python3(\.[0-9]+)?", name) and any(
-            (word or "").endswith(("py_compile.py", "compileall.py")) for word in words
-        ):
+        if re.fullmatch(r"python3(\.[0-9]+)?", name) and _compiles(words[1:]):
             self.does.add("byte-compilation")
             return Truth.MAYBE
         return self._not_known(command)
@@ -214,26 +212,27 @@ class _Reading:
     def _filter(self, command: Command) -> Truth | None:
         """Programs that read, but could be told to write, remove, set or start something."""
         words = command.words[1:]
-        program = next((word for word in words if word is None or not word.startswith("-")), "")
-        if program is None and command.name != "sort":
-            return None
         known = [word for word in words if word is not None]
+        options = [word for word in known if word.startswith("-")]
         match command.name:
-            case "date":
-                return None if any(not word.startswith(("+", "-u", "-R")) for word in known) else Truth.MAYBE
-            case "hostname" | "uniq":
-                return None if any(not word.startswith("-") for word in known) else Truth.MAYBE
+            case "date" | "hostname":
+                return Truth.MAYBE if all(re.fullmatch(_READS[command.name], word or "-") for word in words) else None
+            case "uniq":
+                return Truth.MAYBE if words == options else None
             case "sort":
-                writes = any(re.match(r"-[a-zA-Z]*o|--output|--compress", word) for word in known)
-                return None if writes else Truth.MAYBE
+                return Truth.MAYBE if all(re.fullmatch(_READS["sort"], option) for option in options) else None
             case "sed":
-                writes = any(re.match(r"-[a-zA-Z]*i|--in-place|--file|-[nrEsuz]*f", word) for word in known)
-                starts = any(re.search(r"(^|[;{}\d$/])\s*[wWe]\b|/[gpIiMm0-9]*[ewW]", word) for word in known)
-                return None if writes or starts else Truth.MAYBE
+                return Truth.MAYBE if _is_reading_sed(words) else None
             case "find":
                 acts = ("-exec", "-execdir", "-ok", "-okdir", "-delete", "-fprint", "-fprint0", "-fprintf", "-fls")
                 return None if None in words or any(word in acts for word in known) else Truth.MAYBE
-        return None if any(re.search(r"system|[|>]|-f|getline", word) for word in known) else Truth.MAYBE
+            case "dpkg-architecture":
+                return Truth.MAYBE if all(re.fullmatch(r"-q\w+", word or "") for word in words) else None
+        return Truth.MAYBE if _is_reading_awk(words) else None
+
+    def _masks(self, command: Command) -> Truth | None:
+        """Folders are taken to be made under the usual mask."""
+        return Truth.YES if command.words[1:] in ((), ("-S",), ("022",), ("0022",)) else None
 
     def _query(self, command: Command) -> Truth | None:
         queries = ("--list", "--truename", "--listpackage", "--display", "--query", "--get-selections")
@@ -251,6 +250,8 @@ class _Reading:
             case [str(target), str(place)] if symbolic and known and command.certain:
                 if not _PLACE.match(place) or not _PLACE.match("/" + target.removeprefix("/")) or place.endswith("/"):
                     return None
+                if place.removeprefix("/usr").count("/") < 2:
+                    return None  # a folder of every system, such as /etc or /usr/lib: the link would lie inside it
                 self.does.add("links")
                 self._act(Link(place, target))
                 return Truth.YES
@@ -273,6 +274,9 @@ class _Reading:
     def _mode(self, command: Command) -> Truth | None:
         """The mode of folders that the script made itself."""
         mode, *places = command.words[1:] or ("",)
+        if mode is not None and re.fullmatch(r"0?[23][0-7]{3}", mode):
+            mode = mode.removeprefix("0")
+            mode = f"{int(mode[0]) - 2}{mode[1:]}"  # left out as from the packages' own folders (images.deb)
         made = {action.place: number for number, action in enumerate(self.actions) if isinstance(action, Folder)}
         paths = [place.rstrip("/") for place in places if place is not None]
         if not command.certain or not _is_mode(mode) or len(paths) != len(places) or not paths:
@@ -361,7 +365,9 @@ _SPECIAL = {
     "source": "source",
     "command": "lookup",
     "dpkg": "dpkg",
+    "umask": "masks",
     "date": "filter",
+    "dpkg-architecture": "filter",
     "hostname": "filter",
     "sort": "filter",
     "uniq": "filter",
@@ -418,8 +424,79 @@ def _options(words: Sequence[Word]) -> tuple[dict[str, str] | None, list[str]]:
     return options, others
 
 
+_READS = {
+    "date": r"\+.*|-[uR]+|--utc",
+    "hostname": r"-[sfdiIaA]",
+    "sort": r"-[bcCdfgiMhnRrVsuz]+|-k[0-9.,bdfgiMhnRrV]*|-t.*|--(unique|reverse|numeric-sort|version-sort)",
+}
+"""The words with which these programs only read."""
+
+_SED_ADDRESS = r"([0-9]+|\$|/([^/\\\n\[]|\\.|\[[^]\n]*\])*/I?)"
+_SED_REPLACES = (
+    r"s(?P<{0}>[|/,:#@!%])((?!(?P={0}))[^\\\n\[]|\\.|\[[^]\n]*\])*(?P={0})((?!(?P={0}))[^\\\n]|\\.)*(?P={0})[gpIi0-9]*"
+)
+_SED_COMMAND = (
+    rf"\s*({_SED_ADDRESS}(,{_SED_ADDRESS})?\s*!?)?\s*([pdDPgGhHxnN=q]|{_SED_REPLACES.format('delimiter')})\s*"
+)
+
+
+def _is_reading_sed(words: Sequence[Word]) -> bool:
+    """Whether sed is told, in commands that are known here, to read and print, and nothing else."""
+    scripts: list[Word] = []
+    others: list[Word] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word is None or not word.startswith("-") or word == "-":
+            others.append(word)
+        elif re.fullmatch(r"-[nrEsuz]*e", word) and rest:
+            scripts.append(rest.pop(0))
+        elif not re.fullmatch(r"-[nrEsuz]+|--quiet|--silent|--regexp-extended", word):
+            return False
+    # Paths such as /etc/x too: rather one line too many that is not known than locks that come out otherwise.
+    if any(re.search(r"(^|[;{}\d$/])\s*[wWe]\b|/[gpIiMm0-9]*[ewW]", word) for word in words if word is not None):
+        return False
+    scripts = scripts or others[:1]
+    return bool(scripts) and all(script is not None and _is_reading_script(script) for script in scripts)
+
+
+def _is_reading_script(script: str) -> bool:
+    """Command after command, because each may have a delimiter of its own."""
+    place = 0
+    while place < len(script):
+        found = re.compile(_SED_COMMAND).match(script, place)
+        if found is None or (found.end() < len(script) and script[found.end()] not in ";\n"):
+            return False
+        place = found.end() + 1
+    return True
+
+
+def _is_reading_awk(words: Sequence[Word]) -> bool:
+    """Whether awk has its program on the line, which starts and writes nothing, and no option but `-F` and `-v`."""
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word in ("-F", "-v") and rest:
+            rest.pop(0)
+        elif word is None or (word.startswith("-") and not re.fullmatch(r"-F.+|-v\w+=.*", word)):
+            return False
+        elif not word.startswith("-"):
+            return re.search(r"system|[|>@]|-f|getline", word) is None
+    return False
+
+
+def _compiles(words: Sequence[Word]) -> bool:
+    """Whether Python is called to compile: by one of its two modules for that, or by the file of one."""
+    match [word for word in words if word is None or not re.fullmatch(r"-[EOSIBs]+", word)]:
+        case ["-m", "compileall" | "py_compile", *_]:
+            return True
+        case [str(program), *_]:
+            return re.fullmatch(r"/usr/lib/python3(\.[0-9]+)?/(compileall|py_compile)\.py", program) is not None
+    return False
+
+
 def _is_mode(mode: Word) -> bool:
-    return mode is not None and re.fullmatch(r"0?[0-7]{3,4}", mode) is not None
+    return mode is not None and re.fullmatch(r"0?[01]?[0-7]{3}", mode) is not None
 
 
 def _octal(mode: Word) -> str:

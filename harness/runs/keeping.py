@@ -270,8 +270,8 @@ def _behind_host(
         for environment in (store.home / "environments").glob(f"{hexadecimal(digest)}-*"):
             store.use(environment)
     problem = (
-        f"no checkout that uses the store {store.home} has a {LOCKS}/{HOST_IMAGE}/python.txt with its libraries, so the "
-        "wheels of its host environment are not kept: check out the commit of the run, and keep it there"
+        f"no checkout that uses the store {store.home} has a {LOCKS}/{HOST_IMAGE}/python.txt with its libraries, so "
+        "the wheels of its host environment are not kept: check out the commit of the run, and keep it there"
     )
     return named | required, required, None if named else problem
 

@@ -56,8 +56,8 @@ class Store:
         """Open the store, and remove what killed processes left in it.
 
         Raises:
-            UsageError: `home` is not an absolute path, is not a folder, is a folder of something else, or cannot be
-                made or written.
+            UsageError: `home` is not an absolute path, is not a folder, is a folder of something else or another
+                user's, or cannot be made or written.
         """
         if not home.is_absolute():
             raise UsageError(f"The store's folder {str(home)!r} is not an absolute path", hint=_MOVE)
@@ -112,6 +112,9 @@ class Store:
         """Mark something in the store as used now, so that it stays while this process lives; whether it is there.
 
         The mark is its time of modification, which is in no digest.
+
+        Raises:
+            PrerequisiteError: it is another user's, so that it cannot be marked, and might go at any moment.
         """
         with self.explaining(), (self.home / "locks" / USE).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
@@ -119,8 +122,12 @@ class Store:
                 os.utime(path, follow_symlinks=False)
             except (FileNotFoundError, NotADirectoryError):
                 return False
-            except PermissionError:  # another user's, in a store that is shared
-                return path.exists()
+            except PermissionError as error:
+                raise PrerequisiteError(
+                    f"{path} in the store is another user's, so it cannot be marked as used",
+                    hint=f"A store is of one user: give it back to yourself (chown -R {os.geteuid()} {self.home}), "
+                    "or set HARNESS_HOME to a folder of your own.",
+                ) from error
         return True
 
     @contextmanager
@@ -301,8 +308,13 @@ def _mark(home: Path) -> None:
     """Mark a folder as a store: an empty one, or a store from before there were marks, which is known by its folders.
 
     Raises:
-        UsageError: something else lies in it.
+        UsageError: something else lies in it, or it is another user's (root may use every store).
     """
+    if os.geteuid() not in (0, owner := home.stat().st_uid):
+        raise UsageError(
+            f"The store's folder {home} belongs to another user (number {owner})",
+            hint="A store is of one user: set HARNESS_HOME to a folder of your own.",
+        )
     names = {path.name for path in home.iterdir()}
     if MARKER in names:
         return

@@ -283,3 +283,30 @@ def test_a_marked_store_may_hold_files_of_others(tmp_path):
     (store.home / "README").write_text("ours, do not touch")
     Store(store.home)
     assert (store.home / "README").read_text() == "ours, do not touch"
+
+
+def test_another_users_store_is_refused_and_not_touched(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: home.stat().st_uid + 1)
+    with pytest.raises(UsageError, match="belongs to another user"):
+        Store(home)
+    assert everything(home) == {}
+    for user in (home.stat().st_uid, 0):  # its owner, and root
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        Store(home)
+
+
+def test_an_object_that_cannot_be_marked_as_used_is_not_used(store, monkeypatch):
+    digest = store.put_bytes(b"root's")
+
+    def denied(*_, **__):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "utime", denied)
+    for use in (store.has, store.read_bytes):
+        with pytest.raises(PrerequisiteError, match="another user's") as caught:
+            use(digest)
+        assert "chown -R" in str(caught.value.hint)
+    monkeypatch.undo()
+    assert store.read_bytes(digest) == b"root's"

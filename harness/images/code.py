@@ -67,14 +67,19 @@ def code_image(
 class _Stored:
     """A file of a folder in the store."""
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, entry: FileEntry) -> None:
         self._path = path
-        self._size = size
+        self._entry = entry
 
     @property
     def size(self) -> int:
         """Bytes."""
-        return self._size
+        return self._entry.size
+
+    @property
+    def source(self) -> str:
+        """The digest of the bytes."""
+        return self._entry.digest
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes, from the file."""
@@ -94,7 +99,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, Entry]]:
             case LinkEntry(target):
                 yield path, Symlink(target)
             case FileEntry():
-                yield path, File(0o755 if entry.executable else 0o644, _Stored(folder / path, entry.size))
+                yield path, File(0o755 if entry.executable else 0o644, _Stored(folder / path, entry))
 
 
 def _documents(

@@ -6,9 +6,9 @@ import os
 import struct
 import zipfile
 from collections.abc import Iterator
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
-from isal import isal_zlib
+from isal import isal_zlib as isal_zlib  # named twice: a build that verifies another puts zlib in its place
 
 from harness.errors import IntegrityError
 from harness.record.hashing import digest_of
@@ -198,9 +198,9 @@ class Bounded:
 
 
 # What zipfile and the inflater raise on archives that are damaged or use what they don't know.
-BAD_ZIP = (
-    zipfile.BadZipFile, zipfile.LargeZipFile, isal_zlib.error, OSError, EOFError, ValueError, NotImplementedError,
-    RuntimeError, struct.error,
+BAD_ZIP: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, cast("type[Exception]", isal_zlib.error), OSError, EOFError, ValueError,
+    NotImplementedError, RuntimeError, struct.error,
 )  # fmt: skip
 
 

@@ -266,7 +266,7 @@ def _is_plain_link(name: str, soname: str) -> bool:
 
 
 def _soname(content: Content, platform: _Platform, temporary: Path) -> str | None:
-    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=temporary) as file:
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(temporary)) as file:
         for chunk in content.chunks():
             file.write(chunk)
         return library_name(file, platform.machine)  # type: ignore[arg-type]

@@ -69,7 +69,8 @@ def debian_licences(copyright_: bytes | None) -> tuple[License, ...]:
         found = [document.header.license, *(paragraph.license for paragraph in document.all_files_paragraphs())]
     except (NotMachineReadableError, MachineReadableFormatError, ValueError, TypeError):
         return (_unknown(),)
-    names = {" ".join(licence.synopsis.split()) for licence in found if licence is not None and licence.synopsis}
+    synopses = (getattr(licence, "synopsis", None) for licence in found)  # what it lacks where the field is broken
+    names = {" ".join(synopsis.split()) for synopsis in synopses if synopsis}
     return _sorted(_debian(name) for name in names) or (_unknown(),)
 
 

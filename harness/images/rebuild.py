@@ -104,7 +104,7 @@ def _list_backwards() -> None:
         def close(self) -> None:
             self._entries = iter(())
 
-    os.listdir, os.scandir = backwards, Scan  # type: ignore[assignment,misc]
+    os.listdir, os.scandir = backwards, Scan  # type: ignore[assignment]
 
 
 def _seen(folder: Path) -> dict[str, str]:

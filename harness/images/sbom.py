@@ -50,6 +50,7 @@ _TOOL = ToolRepository(components=[Component(name="hermetic-training-harness", t
 _MOST_METADATA = 8 << 20
 _MOST_TEXT = 32 << 20  # bytes: more than any control file that is taken, or copyright file that is read
 _DOCUMENTATION = "usr/share/doc"
+_BAD_METADATA: tuple[type[Exception], ...] = (InstallerError, KeyError, AssertionError, UnicodeError, *BAD_ZIP)
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +159,7 @@ def read_python(wheel: LockedWheel, path: Path, inputs: Inputs) -> Package:
             if archive.getinfo(f"{source.dist_info_dir}/METADATA").file_size > _MOST_METADATA:
                 raise IntegrityError(f"{wheel.filename} has a METADATA of more than {_MOST_METADATA} bytes")
             metadata = BytesParser().parsebytes(source.read_dist_info("METADATA").encode())
-    except (InstallerError, KeyError, AssertionError, UnicodeError, *BAD_ZIP) as error:
+    except _BAD_METADATA as error:
         raise IntegrityError(f"The METADATA of {wheel.filename} cannot be read: {error}") from error
     return Package(name=wheel.name, licences=wheel_licences(metadata), needs=_python_needs(metadata, inputs))
 

@@ -55,7 +55,7 @@ _FREE = 64 << 20  # may be unpacked from however little: a file of zeros is no b
 _LONGEST_TAG = 200
 _PYTHON = b"#!python"
 _STRONG = ("sha256", "sha384", "sha512")
-_BAD_WHEEL = (
+_BAD_WHEEL: tuple[type[Exception], ...] = (
     InstallerError, InvalidRecordEntry, KeyError, AssertionError, UnicodeError, csv.Error, configparser.Error, *BAD_ZIP,
 )  # fmt: skip
 

@@ -11,12 +11,12 @@ from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from harness.errors import IntegrityError, ToolError, UsageError
+from harness.locking.architecture import target_tags
 from harness.locking.debian import read_debian_lock
 from harness.locking.imagespec import spec_path
 from harness.locking.lock import lock
 from harness.locking.project import Project, check_python
 from harness.locking.python import PythonLock, read_python_lock
-from harness.locking.resolve import target_tags
 from harness.locking.template import render_spec, template
 from harness.record.files import write_atomically
 from harness.store.index import resolve

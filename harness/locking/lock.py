@@ -182,7 +182,7 @@ def _plan_image(
         resolved = resolve_debian(spec, store, progress=progress, keyrings=KEYRINGS, environment=environment)
         debian = resolved.lock
         _check_versions(upgrades, debian)
-        asked = {name: (" > ".join(chain),) for name, chain in resolved.chains.items()}
+        asked: dict[str, tuple[str, ...]] = {name: (" > ".join(chain),) for name, chain in resolved.chains.items()}
         changes = explained(debian_difference(f"{folder}/debian.lock", old_debian, debian), asked)
     with progress.task(f"Resolving the requirements of {spec.name}"):
         kept = None if upgrades.everything else old_python

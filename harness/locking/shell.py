@@ -368,9 +368,9 @@ class _Walk:
                 self._arguments = self._arguments[1:] if len(words) == 1 else [None] * 9
                 return Truth.YES
             case "read":
-                for name in words[1:]:
-                    if name is not None:
-                        self._variables[name] = None
+                for variable in words[1:]:
+                    if variable is not None:
+                        self._variables[variable] = None
                 return Truth.MAYBE
             case "test":
                 return _Test(list(words[1:])).truth()

@@ -97,7 +97,7 @@ def remove_garbage(store: Store, findings: Findings, *, progress: Progress = SIL
     Each thing is whole in the store or gone, whatever ends this half-way: it is moved out first.
     """
     waiting = "Another process is tidying the store up: waiting for it"
-    removed = []
+    removed: list[Item] = []
     with store.lock(_LOCK, waiting=lambda: progress.note(waiting)), store.temporary_folder() as grave:
         total = sum(item.size for item in findings.garbage)
         with progress.task("Removing", total=total, unit="bytes") as bar:

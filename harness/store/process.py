@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from harness.errors import PrerequisiteError, ToolError
 
@@ -55,7 +55,7 @@ def output_of(argv: Sequence[str], *, stdin: BinaryIO) -> Iterator[BinaryIO]:
     with process:
         try:
             assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-            yield process.stdout
+            yield cast("BinaryIO", process.stdout)
             complete = not process.stdout.read(1)
         except BaseException:
             process.kill()

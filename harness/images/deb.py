@@ -23,7 +23,8 @@ from harness.images.content import CHUNK, Bounded, Content, Inline, Slice
 from harness.images.dpkg import paragraph, status_path, sums_path
 from harness.images.paths import MERGED, link_target, member_path, merged
 from harness.images.tree import Directory, Entry, File, Symlink
-from harness.locking.debian import DebianPackage
+from harness.locking.debian import SCRIPTS, DebianPackage
+from harness.record.hashing import digest_of
 from harness.spec.digest import Digest
 from harness.store.process import output_of
 
@@ -93,7 +94,7 @@ def _control(archive: Any, package: DebianPackage, where: str, temporary: Path) 
     with tarfile.open(fileobj=cast("Any", Bounded(file, MAX_HEADER)), mode="r:") as members:
         for member in members:
             name = member.name.removeprefix("./")
-            if name in ("control", "md5sums") and member.isreg():
+            if name in ("control", "md5sums", *SCRIPTS) and member.isreg():
                 texts.setdefault(name, os.pread(file.fileno(), member.size, member.offset_data))
     if "control" not in texts:
         raise IntegrityError(f"{where} has no control file")
@@ -102,6 +103,13 @@ def _control(archive: Any, package: DebianPackage, where: str, temporary: Path) 
     if found != (package.name, package.version, package.architecture):
         said = " ".join(str(value) for value in found)
         raise IntegrityError(f"{where} for {package.architecture} says in its control file that it is {said}")
+    locked: dict[str, Digest] = {script.name: script.digest for script in package.scripts}
+    there = {name: digest_of(data) for name, data in texts.items() if name in SCRIPTS}
+    if other := sorted(name for name in locked.keys() | there.keys() if locked.get(name) != there.get(name)):
+        raise IntegrityError(
+            f"The {other[0]} of {where} is not the one that debian.lock says was read",
+            hint="Restore debian.lock from version control, or make it again: `harness lock NAME`.",
+        )
     return text, texts.get("md5sums", b"")
 
 

@@ -4,17 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.errors import IntegrityError, UsageError
 from harness.images.basefiles import BaseFiles, lay_over
 from harness.images.content import Inline
 from harness.images.deb import read_deb
-from harness.images.dpkg import sums_of, sums_path
+from harness.images.dpkg import status_path, sums_of, sums_path
 from harness.images.inputs import Inputs
 from harness.images.layer import PlannedLayer, layer_size
 from harness.images.ldcache import add_linker_cache
 from harness.images.paths import MERGED, Excludes, link_target, member_path, merged
 from harness.images.tree import Directory, Entry, File, Symlink, Tree
 from harness.images.wheel import read_wheel
+from harness.locking.closure import Candidate, applies, relation_text, satisfies
 from harness.locking.debian import Effects, effects
 from harness.locking.imagespec import ImageSpec
 from harness.spec.digest import Digest
@@ -78,7 +79,11 @@ def plan_layers(
 
 def _add_debian(tree: Tree, inputs: Inputs, archives: Iterable[list[tuple[str, Entry]]]) -> None:
     exclude = Excludes(inputs.spec.debian.exclude)
+    controls = []
     for package, entries in zip(inputs.debian.packages, archives, strict=True):
+        control = dict(entries)[status_path(package.name)]
+        if isinstance(control, File):
+            controls.append(Candidate(b"".join(control.content.chunks()).decode()))
         kept = {path: entry for path, entry in entries if path not in exclude}
         sums = kept.get(sums_path(package.name))
         if isinstance(sums, File):
@@ -86,6 +91,7 @@ def _add_debian(tree: Tree, inputs: Inputs, archives: Iterable[list[tuple[str, E
             kept[sums_path(package.name)] = File(sums.mode, Inline(text))
         for path, entry in kept.items():
             tree.add(path, entry, origin=package.name, layer=DEBIAN)
+    _check_dependencies(controls, inputs.debian.architecture)
     for folder in MERGED:
         if merged(folder) in tree:
             tree.add(folder, Symlink(merged(folder)), origin="the merged /usr", layer=DEBIAN)
@@ -125,6 +131,30 @@ def _add_configuration(tree: Tree, spec: ImageSpec, base: BaseFiles | None, foun
         add(path, Symlink(link_target(path, target, origin)))
     for place, text in spec.files.items():
         add(_place(place, origin), File(0o644, Inline(text.encode())))
+
+
+def _check_dependencies(packages: Sequence[Candidate], architecture: str) -> None:
+    """Nothing, if all that packages say they need is among them.
+
+    Raises:
+        IntegrityError: it is not: a lock was changed by hand.
+    """
+    index: dict[str, list[Candidate]] = {}
+    for package in packages:
+        for name in (package.name, *package.provides):
+            index.setdefault(name, []).append(package)
+    for package in packages:
+        for group in package.depends:
+            meant = [relation for relation in group if applies(relation, architecture)]
+            if meant and not any(
+                satisfies(other, relation, architecture)
+                for relation in meant
+                for other in index.get(relation["name"], ())
+            ):
+                raise IntegrityError(
+                    f"debian.lock has nothing that {package.label} needs: {relation_text(meant)}",
+                    hint="Restore debian.lock from version control, or make it again: `harness lock NAME`.",
+                )
 
 
 def _add_effects(tree: Tree, effects: Effects) -> None:

@@ -270,7 +270,7 @@ class _Attempt:
         return any(satisfies(found, relation, architecture) for relation in group for found in self._chosen.values())
 
     def _missing(self, group: Sequence[Relation], chain: tuple[str, ...]) -> str:
-        problem = f"{' needs '.join(chain)} needs {_text(group)}, and no package satisfies that"
+        problem = f"{' needs '.join(chain)} needs {relation_text(group)}, and no package satisfies that"
         if other := next((self._chosen[one["name"]] for one in group if one["name"] in self._chosen), None):
             problem += f": {other.label} is there, because {self._because(other.name)}"
         return problem
@@ -278,7 +278,7 @@ class _Attempt:
     def _conflict(self, one: Candidate, two: Candidate, relation: tuple[str, Relation]) -> str:
         field, what = relation
         return (
-            f"{one.name} and {two.name} exclude each other: {one.label} {field.lower()} {_text([what])}"
+            f"{one.name} and {two.name} exclude each other: {one.label} {field.lower()} {relation_text([what])}"
             f"{'' if what['name'] == two.name else ', which ' + two.name + ' provides'}; "
             f"{self._because(one.name)}, and {self._because(two.name)}"
         )
@@ -321,7 +321,9 @@ def _priority(candidate: Candidate) -> int:
     return _PRIORITIES.index(priority) if priority in _PRIORITIES else len(_PRIORITIES)
 
 
-def _text(group: Sequence[Relation]) -> str:
+def relation_text(group: Sequence[Relation]) -> str:
+    """Alternatives as a control file writes them."""
+
     def one(relation: Relation) -> str:
         version, qualifier = relation["version"], relation.get("archqual")
         name = f"{relation['name']}:{qualifier}" if qualifier else str(relation["name"])

@@ -15,6 +15,9 @@ SCHEMA = "harness.debian-lock/2"
 FIRST_SYSTEM_ID = 100
 NOBODY_GROUP = 65534
 
+SCRIPTS = ("config", "preinst", "postinst", "prerm", "postrm", "triggers")
+_ARCHITECTURES = ("all", "amd64", "arm64", "armel", "armhf", "i386", "mips64el", "ppc64el", "riscv64", "s390x")
+
 _SEGMENT = r"[A-Za-z0-9+~_%][A-Za-z0-9.+~_%-]*"
 
 
@@ -133,6 +136,9 @@ def read_debian_lock(path: Path) -> DebianLock:
     for package in lock.packages:
         if package.architecture not in (lock.architecture, "all"):
             raise IntegrityError(f"{path}: {package.name} is for {package.architecture}, not {lock.architecture}")
+        said = package.path.removesuffix(".deb").rpartition("_")[2]
+        if said in _ARCHITECTURES and said != package.architecture:
+            raise IntegrityError(f"{path}: the file of {package.name} is for {said}, not {package.architecture}")
         scripts = [script.name for script in package.scripts]
         if len(set(scripts)) != len(scripts):
             raise IntegrityError(f"{path}: {package.name} has a maintainer script twice")

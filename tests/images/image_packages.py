@@ -81,10 +81,12 @@ def deb(
     encoding: str = "utf-8",
     data: bytes | None = None,
     sums: bytes = b"",
+    scripts: Mapping[str, bytes] = {},
 ) -> bytes:
     text = control or f"Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nDescription: a test\n"
     compress = COMPRESSORS[compression]
     about = [member("./control", text.encode(errors="surrogateescape")), *([member("./md5sums", sums)] if sums else [])]
+    about += [member(f"./{script}", body, mode=0o755) for script, body in scripts.items()]
     unpacked = tar(members, encoding=encoding) if data is None else data
     return ar(
         [

@@ -20,6 +20,7 @@ from harness.images.build import build, open_image
 from harness.images.export import archive_chunks
 from harness.images.layer import PlannedLayer
 from harness.images.registry import serve
+from harness.locking.debian import read_debian_lock
 from harness.locking.imagelock import BUILDER_FORMAT, SCHEMA, ImageLock, LayerLock
 from harness.locking.lockfile import read_lock, write_lock
 from harness.spec.digest import Digest
@@ -486,3 +487,37 @@ def test_notes_say_what_is_done(checkout: Checkout, monkeypatch: pytest.MonkeyPa
     rebuild(checkout.write())  # another spec, but the same image
     assert len(notes) == 1
     assert notes[0].startswith("spec changed")
+
+
+def _needing(needs: str, fields: str = "") -> bytes:
+    return deb("base", [], control=f"Package: base\nVersion: 1.0\nArchitecture: amd64\n{fields}{needs}\n")
+
+
+@pytest.mark.parametrize(
+    "needs",
+    [
+        "Depends: missing | python3.11 (>= 1.0)",
+        "Depends: missing [arm64], python3.11",
+        "Pre-Depends: virtual (= 2)\nProvides: virtual (= 2)",
+    ],
+)
+def test_packages_whose_needs_the_lock_meets_are_taken(needs: str, checkout: Checkout) -> None:
+    checkout.debs["base"] = _needing(needs)
+    make(checkout.write())
+
+
+@pytest.mark.parametrize(
+    "needs", ["Depends: missing", "Depends: python3.11 (>> 1.0)", "Pre-Depends: virtual (= 2)\nProvides: virtual"]
+)
+def test_a_lock_without_what_a_package_needs_is_refused(needs: str, checkout: Checkout) -> None:
+    checkout.debs["base"] = _needing(needs)
+    with pytest.raises(IntegrityError, match=r"nothing that base \(1.0\) needs: "):
+        make(checkout.write())
+
+
+def test_a_file_for_another_architecture_is_refused_in_a_lock(checkout: Checkout) -> None:
+    path = checkout.folder / "debian.lock"
+    read_debian_lock(path)
+    path.write_text(path.read_text().replace("base_1.0_amd64.deb", "base_1.0_arm64.deb"))
+    with pytest.raises(IntegrityError, match="the file of base is for arm64, not amd64"):
+        read_debian_lock(path)

@@ -5,6 +5,7 @@ import tarfile
 import zlib
 from pathlib import Path
 
+import msgspec
 import pytest
 from image_packages import ar, deb, folder, hardlink, member, symlink, tar
 
@@ -12,7 +13,8 @@ from harness.errors import IntegrityError
 from harness.images.content import same_content
 from harness.images.deb import read_deb
 from harness.images.tree import Directory, Entry, File, Symlink
-from harness.locking.debian import DebianPackage
+from harness.locking.debian import DebianPackage, MaintainerScript
+from harness.record.hashing import digest_of
 
 
 def read(data: bytes, package: DebianPackage, folder: Path) -> dict[str, Entry]:
@@ -240,3 +242,18 @@ def test_streams_one_after_another_are_all_unpacked(package: DebianPackage, tmp_
     control = lzma.compress(tar([member("./control", b"Package: evil\nVersion: 1.0\nArchitecture: amd64\n")]))
     data = ar([("debian-binary", b"2.0\n"), ("control.tar.xz", control), ("data.tar.xz", packed)])
     assert text(read(data, package, tmp_path)["a"]) == b"A" * 3000
+
+
+def test_the_maintainer_scripts_must_be_those_that_the_lock_says_were_read(
+    package: DebianPackage, tmp_path: Path
+) -> None:
+    body = b"#!/bin/sh\nexit 0\n"
+    data = deb("evil", [], scripts={"postinst": body})
+    locked = msgspec.structs.replace(package, scripts=(MaintainerScript("postinst", digest_of(body)),))
+    read(data, locked, tmp_path)
+    other = msgspec.structs.replace(package, scripts=(MaintainerScript("postinst", digest_of(b"other")),))
+    for wrong in (package, other):
+        with pytest.raises(IntegrityError, match=r"The postinst of evil 1\.0 is not the one"):
+            read(data, wrong, tmp_path)
+    with pytest.raises(IntegrityError, match=r"The postinst of evil 1\.0 is not the one"):
+        read(deb("evil", []), locked, tmp_path)

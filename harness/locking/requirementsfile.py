@@ -37,12 +37,12 @@ _IDLE = {
     "--prefer-binary": "only wheels are taken anyway",
     "--only-binary": "only wheels are taken anyway",
     "--require-hashes": "the lock has a hash for every wheel anyway",
-    "--trusted-host": "set UV_INSECURE_HOST if it is needed",
+    "--trusted-host": "certificates are always checked; SSL_CERT_FILE names those of one's own",
     "--use-feature": "it says how pip works",
 }
 _REFUSED = {
     "--no-binary": "an image takes wheels alone, and nothing is built while one is made",
-    "--no-index": "set UV_NO_INDEX=1 and UV_FIND_LINKS instead",
+    "--no-index": "set UV_FIND_LINKS to the folder of wheels, which is looked into before any index",
     "--pre": "name the version in the requirement itself (package>=2.0rc1), which lets uv take it",
     "--global-option": "nothing is built while an image is made",
     "--config-settings": "nothing is built while an image is made",

@@ -248,7 +248,7 @@ def _alone(scratch: Path, store: Store, count: int, note: Note) -> list[Result]:
                 unit="GiB",
                 values=tuple(memory),
                 bound=Bound.AT_MOST,
-                target=0.5,
+                target=500e6 / 2**30,
             ),
         ]
     return results

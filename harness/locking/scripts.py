@@ -104,7 +104,7 @@ def classify(controls: Mapping[str, bytes], package: str, architecture: str) -> 
                 reading.script(data, arguments, {**variables, "DPKG_MAINTSCRIPT_NAME": name}, outputs)
         found.append(
             MaintainerScript(
-                name=name,
+                name=name,  # type: ignore[arg-type]  # one of SCRIPTS
                 digest=digest_of(data),
                 does=tuple(sorted(reading.does)),
                 alternatives=reading.made(Alternative),
@@ -218,7 +218,7 @@ class _Reading:
             case "date" | "hostname":
                 return Truth.MAYBE if all(re.fullmatch(_READS[command.name], word or "-") for word in words) else None
             case "uniq":
-                return Truth.MAYBE if words == options else None
+                return Truth.MAYBE if list(words) == options else None
             case "sort":
                 return Truth.MAYBE if all(re.fullmatch(_READS["sort"], option) for option in options) else None
             case "sed":

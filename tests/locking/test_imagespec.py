@@ -83,7 +83,11 @@ def test_leaving_nothing_out_is_what_specs_said_before_they_could(root):
         ("requirements: [demo]", "requirements: []", "requirements"),
         ("requirements: [demo]", "requirements: [demo, demo]", "requirements"),
         ("requirements: [demo]", "requirements: ['num py']", "is not a requirement"),
-        ("requirements: [demo]", "requirements: ['x @ https://tok:secret@h.test/x']", "x is to come from https://h.test/x"),
+        (
+            "requirements: [demo]",
+            "requirements: ['x @ https://tok:secret@h.test/x']",
+            "x is to come from https://h.test/x",
+        ),
         ("uid: 0", "uid: -1", "uid"),
         ("uid: 0", "uid: zero", "uid"),
         ("name: root, uid", "name: 'root:x', uid", "name"),

@@ -27,7 +27,10 @@ def arm(checkout: Checkout) -> Checkout:
     for package in lock.packages:
         data = deb(package.name, [member(f"./usr/share/{package.name}", b"arm")], architecture="arm64")
         digest = checkout.store.put_bytes(data)
-        packages.append(msgspec.structs.replace(package, architecture="arm64", digest=digest, size=len(data)))
+        path = package.path.replace("_amd64.deb", "_arm64.deb")
+        packages.append(
+            msgspec.structs.replace(package, architecture="arm64", path=path, digest=digest, size=len(data))
+        )
     write_lock(
         checkout.folder / "debian.lock",
         msgspec.structs.replace(lock, architecture="arm64", packages=tuple(packages)),

@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -44,9 +45,9 @@ def make_wheel(folder: Path, name: str, tag: str = "py3-none-any", *, text: str 
     return LockedWheel(name, "1.0", path.name, digest_from_hex(hashlib.sha256(path.read_bytes()).hexdigest()))
 
 
-def write_lock(root: Path, *wheels: LockedWheel, version: str = VERSION) -> None:
+def write_lock(root: Path, *wheels: LockedWheel, version: str = VERSION, machine: str = "x86_64") -> None:
     lock = PythonLock(
-        inputs=digest_from_hex("0" * 64), version=version, platform="x86_64-manylinux_2_36", wheels=tuple(wheels)
+        inputs=digest_from_hex("0" * 64), version=version, platform=f"{machine}-manylinux_2_36", wheels=tuple(wheels)
     )
     (root / "lockfiles/cpu").mkdir(parents=True, exist_ok=True)
     (root / "lockfiles/cpu/python.txt").write_bytes(encode_python_lock(lock))
@@ -154,10 +155,10 @@ def test_a_wheel_altered_in_the_store_is_refused(tmp_path: Path, wheels: Path, s
 
 
 def test_a_machine_that_the_wheels_are_not_for_is_told_so(tmp_path: Path, wheels: Path, store: Store) -> None:
-    write_lock(tmp_path, make_wheel(wheels, "alpha"), make_wheel(wheels, "beta", "cp311-cp311-win_arm64"))
-    with pytest.raises(
-        PrerequisiteError, match=r"cannot take 1 wheels of .*beta-1\.0-cp311-cp311-win_arm64\.whl"
-    ) as caught:
+    other = "x86_64" if platform.machine() == "aarch64" else "aarch64"
+    tag = f"py3-none-manylinux_2_17_{other}"
+    write_lock(tmp_path, make_wheel(wheels, "alpha"), make_wheel(wheels, "beta", tag), machine=other)
+    with pytest.raises(PrerequisiteError, match=rf"cannot take 1 wheels of .*beta-1\.0-{tag}\.whl") as caught:
         ensure_environment(tmp_path, store, SILENT)
     assert "--engine docker" in str(caught.value)
 

@@ -10,6 +10,7 @@ import pytest
 from harness.locking.imagelock import SCHEMA, ImageLock
 from harness.locking.lockfile import read_lock
 from harness.store.store import Store
+from tests.unpack import unpack
 
 ROOT = Path(__file__).parents[2]
 AARCH64 = 183  # e_machine, https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
@@ -44,8 +45,7 @@ def test_its_python_starts_under_emulation(layers: dict[str, Path], tmp_path: Pa
     if emulator is None:
         pytest.skip("there is no qemu-aarch64: install Debian's package qemu-user")
     for name in ("debian", "wheels", "configuration"):
-        with tarfile.open(layers[name], "r:") as layer:
-            layer.extractall(tmp_path, filter=lambda member, _: None if member.ischr() or member.isblk() else member)
+        unpack(layers[name], tmp_path)
     # Not in a container: the emulator reads the image's libraries by their places in the image (-L).
     home = {"PYTHONHOME": f"{tmp_path}/usr", "PYTHONPATH": f"{tmp_path}/usr/local/lib/python3.11/dist-packages"}
     done = subprocess.run(

@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from harness.engines.docker import DockerEngine
 from harness.images.build import open_image
 from harness.locking.debian import read_debian_lock
 from harness.store.store import Store
+from tests.unpack import unpack
 
 CHECKOUT = Path(__file__).parents[2]
 LDCONFIG = shutil.which("ldconfig", path="/sbin:/usr/sbin")
@@ -51,8 +51,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image.fetch()
         for layer in image.lock.layers:
             if layer.name in ("debian", "configuration"):
-                with tarfile.open(image.blob(layer.digest)) as archive:
-                    archive.extractall(root, filter="fully_trusted")
+                unpack(image.blob(layer.digest), root)
     return root
 
 

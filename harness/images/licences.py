@@ -20,7 +20,7 @@ MOST_TEXT = 100
 _MOST_COPYRIGHT = 16 << 20
 
 # Classifiers that mean one licence: most do not (`BSD License` is three), or leave the version open.
-# https://pypi.org/classifiers/ and https://spdx.org/licenses/
+# Trove classifiers (the list of the `trove-classifiers` project) by https://spdx.org/licenses/
 _CLASSIFIERS = {
     "License :: CC0 1.0 Universal (CC0 1.0) Public Domain Dedication": "CC0-1.0",
     "License :: OSI Approved :: Boost Software License 1.0 (BSL-1.0)": "BSL-1.0",

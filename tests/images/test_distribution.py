@@ -156,6 +156,42 @@ def test_a_registry_that_stalls_is_given_up(image: Image, other: Store) -> None:
     assert is_empty(other)
 
 
+def test_a_registry_that_trickles_is_given_up(image: Image, other: Store) -> None:
+    ended = threading.Event()
+
+    def trickle(handler: Hostile) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(served(handler))))
+        handler.end_headers()
+        for byte in served(handler):
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+            if ended.wait(0.1):
+                return
+
+    with hostile(on("/blobs/", trickle)) as server:
+        with pytest.raises(ToolError, match=r"it gave [0-9]+ bytes in 0\.[0-9] s; tried 5 times"):
+            pull_image(repository(holding(image, server), stall=0.3), store=other)
+        ended.set()
+    assert is_empty(other)
+
+
+def test_a_registry_that_gives_a_byte_for_each_connection_is_given_up(image: Image, other: Store) -> None:
+    def one(handler: Hostile) -> None:
+        start = int((handler.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        data = served(handler)
+        handler.send_response(206 if start else 200)
+        handler.send_header("Content-Length", str(len(data) - start))
+        handler.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        handler.end_headers()
+        handler.wfile.write(data[start : start + 1])
+        handler.close_connection = True
+
+    with hostile(on("/blobs/", one)) as server, pytest.raises(ToolError, match="tried 5 times"):
+        pull_image(repository(holding(image, server)), store=other)
+    assert is_empty(other)
+
+
 def test_a_layer_goes_on_where_the_connection_broke(image: Image, other: Store) -> None:
     asked: list[str | None] = []
     largest = max(image.lock.layers, key=lambda layer: layer.size)

@@ -7,6 +7,7 @@ import http.client
 import os
 import ssl
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from harness.images.remote import RemoteReference, is_loopback
 from harness.store.http import redact
 
 ATTEMPTS = 5
+_SLOWEST = 1024  # bytes a second: a registry that gives less is as good as silent
 """How often something is tried that may work in a moment."""
 LONGEST_WAIT = 30.0
 """For how many seconds at most to wait before the next try."""
@@ -55,6 +57,7 @@ class Connection:
     ) -> None:
         self.reference = reference
         self.where = f"{reference.host}/{reference.name}"
+        self._stall = stall
         self.timeout = patience(stall, stall)
         self.stopped = threading.Event()
         self._plain_http = plain_http
@@ -118,18 +121,25 @@ class Connection:
         """The body of an answer as it comes in.
 
         Raises:
-            Transient: the connection broke.
+            Transient: the connection broke, or trickles: too little came while it was waited for.
             Stopped: it was called off.
         """
+        waited, came = 0.0, 0
         while True:
             if self.stopped.is_set():
                 raise Stopped
+            began = time.monotonic()
             try:
                 chunk = response.read1(_CHUNK, decode_content=False)
             except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
                 raise self._explain(error) from None
             if not chunk:
                 return
+            waited, came = waited + time.monotonic() - began, came + len(chunk)
+            if waited >= self._stall:
+                if came < _SLOWEST * waited:
+                    raise Transient(f"it gave {came} bytes in {waited:.1f} s")
+                waited, came = 0.0, 0
             yield chunk
 
     def origin(self) -> str:

@@ -23,6 +23,7 @@ from harness.record.hashing import digest_of
 from harness.spec.digest import Digest, digest_from_hex
 
 MANIFEST_LIMIT = 4 << 20
+_PROGRESS = 1 << 20  # bytes between two failures, from which on they are not counted together
 """The largest manifest that is read, in bytes: what the specification asks registries to take."""
 
 
@@ -136,8 +137,8 @@ class Repository:
             IntegrityError: it gives other bytes, fewer or more: what was handed out before is then to be thrown away.
         """
         hashed, received, failures = sha256(), 0, 0
+        before = 0
         while received < size:
-            before = received
             try:
                 for chunk in self._part(digest, received, size):
                     hashed.update(chunk)
@@ -147,7 +148,8 @@ class Repository:
                     raise Transient("the answer ended early")
                 break
             except Transient as error:
-                failures = failures + 1 if received == before else 1
+                failures = failures + 1 if received - before < _PROGRESS else 1
+                before = received
                 if failures >= ATTEMPTS:
                     raise self._connection.gave_up(error) from None
                 self._connection.wait(failures, error.wait)

@@ -250,7 +250,9 @@ def check_applies(baseline: Baseline, site: Site) -> None:
 
 
 def _seal(baseline: Baseline) -> Digest:
-    return signature({name: getattr(baseline, name) for name in Baseline.__struct_fields__ if name != "digest"})
+    """Over what the file says: fields that are left out of it (a default, `UNSET`) are left out here too."""
+    content = msgspec.to_builtins(baseline)
+    return signature({name: value for name, value in content.items() if name != "digest"})
 
 
 def _bytes(path: Path) -> bytes:

@@ -66,6 +66,7 @@ ROWS: tuple[Row, ...] = (
     Row("image manifest", ("lock image.lock",), _CAME_OR_WENT),
     Row("image config", ("lock image.lock",), _CAME_OR_WENT),
     Row("image layers/*", ("lock image.lock",), _CAME_OR_WENT),
+    Row("image base/*", ("lock image.lock",), _CAME_OR_WENT),
     Row("lock image.lock/*", ("lock image.lock",), _CAME_OR_WENT),
     # Locks follow from what they list.
     Row("lock debian.lock", ("os-package *", "lock debian.lock/*")),
@@ -73,7 +74,10 @@ ROWS: tuple[Row, ...] = (
     Row("lock debian.lock/snapshot", ("os-package *",)),
     Row("lock debian.lock/{key}", ("spec debian.{key}",)),
     Row("lock python.txt", ("wheel *", "lock python.txt/*")),
-    Row("lock python.txt/inputs", ("spec python.requirements/*", "spec python.version", "spec python.platform")),
+    Row(
+        "lock python.txt/inputs",
+        ("spec python.requirements/*", "spec python.without/*", "spec python.version", "spec python.platform"),
+    ),
     Row("lock python.txt/{key}", ("spec python.{key}",)),
     Row("lock variables", ("image variables/*",)),
     Row("lock image.lock/spec", ("spec *",)),
@@ -90,7 +94,9 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("image variables/{name}", ("variable {name}", "spec variant")),
     Row("image config", ("image layers/*", "image variables/*", "image builder")),
-    Row("image config", ("spec name", "spec debian.architecture")),
+    Row("image config", ("spec name", "spec debian.architecture", "image base/*")),
+    Row("image base/*", ("spec base",)),
+    Row("image layers/base-{number}", ("image base/layers/{number}", "spec base")),
     Row("image manifest", ("image config", "image layers/*")),
     # What is found inside follows from the packages that bring it.
     Row("interpreter *", ("os-package python3*", "os-package libpython3*")),

@@ -7,6 +7,7 @@ import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from harness.locking.base import BaseImage
 from harness.locking.debian import DebianPackage
 from harness.locking.imagespec import ImageSpec
 from harness.locking.python import LockedWheel
@@ -125,6 +126,7 @@ def _package(package: DebianPackage) -> tuple[Layer, str, Entry]:
         "path": package.path,
         "size": str(package.size),
         "scripts": " ".join(script.name for script in package.scripts),
+        **{f"script {script.name}": msgspec.json.encode(script).decode() for script in package.scripts},
     }
     return Layer.OS_PACKAGE, package.name, Entry(package.version, Scheme.DEBIAN, {"deb": package.digest}, details)
 
@@ -138,6 +140,23 @@ def _image(sources: Sources) -> _Items:
         yield Layer.IMAGE, "config", Entry(sources.image.config)
         for layer in sources.image.layers:
             yield Layer.IMAGE, f"layers/{layer.name}", Entry(layer.digest, details={"size": str(layer.size)})
+        if sources.image.base is not msgspec.UNSET:
+            yield from _base(sources.image.base)
+
+
+def _base(base: BaseImage) -> _Items:
+    """What an image took over; its layers go by their number, as in `base-1`."""
+    yield Layer.IMAGE, "base/manifest", Entry(base.manifest or "none")
+    for key in ("config", "architecture"):
+        yield Layer.IMAGE, f"base/{key}", Entry(getattr(base, key))
+    for name, value in base.variables.items():
+        yield Layer.IMAGE, f"base/variables/{name}", Entry(value)
+    for number, layer in enumerate(base.layers, 1):
+        yield (
+            Layer.IMAGE,
+            f"base/layers/{number}",
+            Entry(layer.digest, facts={"blob": layer.blob}, details={"size": str(layer.size)}),
+        )
 
 
 def _python_lock(sources: Sources) -> _Items:
@@ -171,6 +190,8 @@ def _spec(spec: ImageSpec) -> Iterator[tuple[str, str]]:
     yield "name", spec.name
     yield "variant", spec.variant
     yield "large_wheel", str(spec.large_wheel)
+    if spec.base is not None:
+        yield "base", spec.base
     for key in ("suite", "component", "architecture"):
         yield f"debian.{key}", getattr(spec.debian, key)
     for key in ("version", "platform"):
@@ -185,6 +206,7 @@ def _spec(spec: ImageSpec) -> Iterator[tuple[str, str]]:
     for text in spec.python.requirements:
         requirements.setdefault(requirement_name(text), []).append(text)
     yield from ((f"python.requirements/{name}", " | ".join(sorted(texts))) for name, texts in requirements.items())
+    yield from ((f"python.without/{name}", reason) for name, reason in spec.python.without.items())
     for user in spec.users:
         yield f"users/{user.name}/uid", str(user.uid)
         yield f"users/{user.name}/home", user.home

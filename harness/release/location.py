@@ -87,7 +87,7 @@ class Locator:
 
 def _image_line(path: str) -> str:
     folder, slash, name = path.partition("/")
-    if not slash:
+    if not slash or folder == "base":
         return rf'\s*"{folder}": .*'
     return rf'\s*"name": "{re.escape(name)}",?' if folder == "layers" else r'\s*"variables": .*'
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.locking.base import BaseImage, BaseLayer
 from harness.record.environment import environment_signature
 from harness.record.hashing import signature
 from harness.release.assess import assess
@@ -838,10 +839,32 @@ def mutated(value: Any, path: tuple[Any, ...]) -> Any:
     return tuple(mutated(item, rest) if index == first else item for index, item in enumerate(value))
 
 
+def with_base(state: EnvironmentState) -> EnvironmentState:
+    """The state with all that only some specs have: a base, and a package that is left out."""
+    one, two = (Digest(f"sha256:{digit * 64}") for digit in "12")
+    layers = (BaseLayer(one, 512, two), BaseLayer(two, 1024, one))
+    base = BaseImage(manifest=one, config=two, architecture="amd64", variables={"LANG": "C"}, layers=layers)
+    sources = state.sources
+    python = msgspec.structs.replace(sources.spec.python, without={"nccl": "another brings its files"})
+    spec = msgspec.structs.replace(sources.spec, python=python, base=f"archive:base.tar@{one}")
+    image = msgspec.structs.replace(sources.image, base=base)
+    return msgspec.structs.replace(state, sources=msgspec.structs.replace(sources, spec=spec, image=image))
+
+
+def test_any_leaf_of_a_base_and_of_what_is_left_out_is_reported(state, rules):
+    before = with_base(state())
+    paths = [path for path in leaves(before) if "without" in path or "base" in path]
+    assert len(paths) == 12
+    for path in paths:
+        found = drift(before, mutated(before, path), rules)
+        assert found.changes, path
+        assert roots(found), path
+
+
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_leaf_that_changes_is_reported_and_has_a_root(data, state, rules):
-    before = altered(state(), with_gpu)
+    before = with_base(altered(state(), with_gpu))
     path = data.draw(st.sampled_from(leaves(before)))
     found = drift(before, mutated(before, path), rules)
     assert found.changes, path

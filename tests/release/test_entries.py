@@ -34,6 +34,13 @@ def test_without_a_survey_only_what_the_locks_say_is_there(state):
     assert flatten(state(), surveyed=False) == flatten(state(survey=None), surveyed=True)
 
 
+def test_a_package_tells_the_whole_record_of_each_of_its_scripts(state):
+    package = next(package for package in state().sources.debian.packages if package.scripts)
+    details = of(state(), Layer.OS_PACKAGE)[package.name].details
+    for script in package.scripts:
+        assert msgspec.json.decode(details[f"script {script.name}"], type=type(script)) == script
+
+
 def test_a_wheel_is_one_entry_of_what_is_locked_and_installed(state):
     numpy = of(state(), Layer.WHEEL)["numpy"]
     locked = next(wheel for wheel in state().sources.python.wheels if wheel.name == "numpy")

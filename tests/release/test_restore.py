@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.errors import HarnessError, IntegrityError, UsageError
 from harness.images.build import open_image
 from harness.locking.check import check, input_digests
+from harness.locking.imagelock import BUILDER_FORMAT
 from harness.locking.imagespec import ImageSpec, load_image_spec, spec_digest
 from harness.release.baseline import read_baseline, write_baseline
 from harness.release.files import source_files
@@ -143,6 +144,6 @@ def test_an_environment_that_the_baseline_does_not_hold_is_refused_with_those_it
 
 def test_why_an_image_comes_out_otherwise_today_is_said(cpu_sources):
     assert why_not_now(cpu_sources) is None
-    assert "format 0, now 1" in why_not_now(replaced(cpu_sources, builder=0))
+    assert f"format 0, now {BUILDER_FORMAT}" in why_not_now(replaced(cpu_sources, builder=0))
     reason = why_not_now(replaced(cpu_sources, variables={**cpu_sources.variables, "LC_ALL": "C", "OLD": "1"}))
     assert "LC_ALL, OLD" in reason

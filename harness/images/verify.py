@@ -129,8 +129,9 @@ class _Builder:
         digests = [*(file.digest for file in inputs.debian.packages), *(file.digest for file in inputs.python.wheels)]
         digests += [layer.digest for layer in base_layers(lock)]
         self.store = Store(folder / "store")
+        place = _copy if second and self._user() is not None else _link  # a store's objects are one user's own
         for digest in digests[:: -1 if second else 1]:
-            _link(store.path(digest), self.store.path(digest))
+            place(store.path(digest), self.store.path(digest))
         if lock.base is not msgspec.UNSET and inputs.spec.base is not None:
             _bring_base(inputs.spec.base, root, self._root)
 
@@ -233,8 +234,13 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copyfile(source, target)
-        target.chmod(0o444)
+        _copy(source, target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(0o444)
 
 
 def _bring_base(text: str, root: Path, copy: Path) -> None:
@@ -249,10 +255,10 @@ def _bring_base(text: str, root: Path, copy: Path) -> None:
 
 
 def _give(folder: Path, user: int) -> None:
-    """Give a user the folders, not the files, which it need only read."""
+    """Give a user the folders and all of the store, which is copies; the files beside it need only be read."""
     for path, _, _ in os.walk(folder):
         os.chown(path, user, user)
-    for file in folder.glob("store/locks/*"):
+    for file in (folder / "store").rglob("*"):
         os.chown(file, user, user)
 
 

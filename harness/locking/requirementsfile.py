@@ -15,7 +15,6 @@ from packaging.utils import canonicalize_name
 
 from harness.errors import UsageError
 from harness.spec.digest import Digest, parse_digest
-from harness.store.http import redact_text
 
 _LIMIT = 4 << 20
 _MARKS = (
@@ -141,6 +140,13 @@ class _Reader:
             self.folders.append((folder.resolve(), named))
             return
         raise UsageError(f"{where}: {redact_text(text)} is an address, and a lock holds none", hint=NO_ADDRESS)
+
+
+def redact_text(text: str) -> str:
+    """`text` without the passwords of the addresses in it."""
+    from harness.store.http import redact_text as redacted  # late: every command reads specs, few speak HTTP
+
+    return redacted(text)
 
 
 def check_requirement(text: str, where: str) -> Requirement:

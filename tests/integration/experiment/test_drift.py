@@ -184,14 +184,14 @@ def rebuilt(store: Store, locked: LockedWheel) -> LockedWheel:
 
 
 def upgraded(store: Store, package: DebianPackage, version: str) -> DebianPackage:
-    """The package under another version, with the same files."""
+    """The package under another version, with the same files and without maintainer scripts."""
     path = str(store.path(package.digest))
     control = DebFile(path).control.get_content("control", encoding="utf-8")
     data = deb(
         package.name, (), control=control.replace(f"Version: {package.version}\n", f"Version: {version}\n"),
         data=lzma.decompress(ArFile(path).getmember("data.tar.xz").read()),
     )  # fmt: skip
-    return msgspec.structs.replace(package, version=version, size=len(data), digest=store.put_bytes(data))
+    return msgspec.structs.replace(package, version=version, size=len(data), digest=store.put_bytes(data), scripts=())
 
 
 @pytest.fixture(scope="module")

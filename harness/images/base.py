@@ -6,21 +6,19 @@ Formats: https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md an
 `docker save` https://github.com/moby/docker-image-spec/blob/v1.3.1/v1.2.md#combined-image-json--filesystem-changeset-format
 """
 
-import gzip
 import re
-import sys
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import sha256
-from io import BufferedReader, RawIOBase
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import msgspec
 
 from harness.errors import IntegrityError, UsageError
+from harness.images.compression import MAX_UNPACKED, compression_by, decompressed
 from harness.locking.base import BaseImage, BaseLayer, BaseReference, Transport, parse_base
 from harness.locking.imagespec import ImageSpec
 from harness.record.hashing import digest_of
@@ -28,18 +26,9 @@ from harness.spec.digest import Digest, digest_from_hex, hexadecimal
 from harness.store.progress import Progress
 from harness.store.store import Store
 
-if sys.version_info >= (3, 14):
-    from compression import zstd as _zstd
-else:
-    from backports import zstd as _zstd
-
 _CHUNK = 1 << 20
 _DOCUMENT_LIMIT = 4 << 20
-_LAYER_LIMIT = 64 << 30
-"""How large a layer may be unpacked, in bytes: no image has larger ones, and a bomb has."""
 _DEPTH = 3
-_GZIP = b"\x1f\x8b"
-_ZSTANDARD = b"\x28\xb5\x2f\xfd"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # What would reach into every interpreter and program of a run, whose settings are the harness's to declare.
 _REACHING = re.compile(r"PYTHON|LD_(?!LIBRARY_PATH\Z)|GLIBC_|MALLOC_|HARNESS_|REPRO_|(BASH_)?ENV\Z")
@@ -283,7 +272,7 @@ def _saved(archive: _Archive, reference: BaseReference) -> _Found | None:
             config = _decode(data, _Config, "config")
             # Such an archive names layers by place alone: the config's diff IDs are what they are held against.
             layers = tuple(
-                (diff, lambda name=name: archive.member_chunks(name, _LAYER_LIMIT))
+                (diff, lambda name=name: archive.member_chunks(name, MAX_UNPACKED))
                 for diff, name in zip(config.rootfs.diff_ids, image.layers, strict=False)
             )
             if len(layers) != len(image.layers):
@@ -330,10 +319,8 @@ def _keep_layer(diff: Digest, blob: Digest, chunks: Callable[[], Iterator[bytes]
     if not store.has(diff):
         # Not durable, as our own layers are not: they are checked whenever they leave the store.
         with store.writer(durable=False) as writer:
-            for chunk in _unpacked(chunks(), blob):
+            for chunk in _unpacked(chunks()):
                 writer.write(chunk)
-                if writer.size > _LAYER_LIMIT:
-                    raise IntegrityError(f"The layer {blob} of the base unpacks to more than {_LAYER_LIMIT} bytes")
             if writer.digest != diff:
                 raise IntegrityError(
                     f"The layer {blob} of the base unpacks to {writer.digest}, and its config says {diff}"
@@ -341,44 +328,10 @@ def _keep_layer(diff: Digest, blob: Digest, chunks: Callable[[], Iterator[bytes]
     return store.path(diff).stat().st_size
 
 
-def _unpacked(chunks: Iterator[bytes], blob: Digest) -> Iterator[bytes]:
+def _unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The tar archive that a blob is, as it is or compressed by gzip or zstd: its first bytes tell."""
     first = next(chunks, b"")
-    packed = BufferedReader(_Chunks(first, chunks), _CHUNK)
-    stream: Any = packed
-    if first.startswith(_GZIP):
-        stream = gzip.GzipFile(fileobj=packed)
-    elif first.startswith(_ZSTANDARD):
-        stream = _zstd.ZstdFile(packed)
-    try:
-        while piece := stream.read(_CHUNK):
-            yield piece
-    except (zlib.error, OSError, EOFError, _zstd.ZstdError) as error:
-        raise IntegrityError(f"The layer {blob} of the base cannot be unpacked: {error}") from error
-
-
-class _Chunks(RawIOBase):
-    """Pieces of a file, as a file."""
-
-    def __init__(self, first: bytes, rest: Iterator[bytes]) -> None:
-        self._left = memoryview(first)
-        self._rest = rest
-
-    def readable(self) -> bool:
-        """That it is for reading."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill `buffer` with the next bytes, as far as one piece has them."""
-        while not self._left:
-            chunk = next(self._rest, None)
-            if chunk is None:
-                return 0
-            self._left = memoryview(chunk)
-        count = min(len(buffer), len(self._left))
-        buffer[:count] = self._left[:count]
-        self._left = self._left[count:]
-        return count
+    return decompressed(chain((first,), chunks), compression_by(first))
 
 
 def _check_machine(config: _Config, spec: ImageSpec) -> None:

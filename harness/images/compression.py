@@ -23,6 +23,10 @@ _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
 _WINDOW = 27  # 128 MiB, beyond which zstd itself asks before it takes that much memory
 _PIECE = 1 << 20
+MAX_UNPACKED = 64 << 30
+"""How large a layer may be unpacked, in bytes: no image has larger ones, and a bomb has."""
+_MAX_RATIO = 100
+_FREE = 64 << 20  # may be unpacked from however little: a file of zeros is no bomb yet
 
 
 class Compression(StrEnum):
@@ -41,11 +45,17 @@ _TYPES = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": Compression.GZIP,
     "application/vnd.docker.image.rootfs.diff.tar.zstd": Compression.ZSTD,
 }
+_FIRST = {b"\x1f\x8b": Compression.GZIP, b"\x28\xb5\x2f\xfd": Compression.ZSTD}
 
 
 def compression_of(media_type: str) -> Compression | None:
     """How a layer of that media type is compressed; null where it is none that is known."""
     return _TYPES.get(media_type)
+
+
+def compression_by(data: bytes) -> Compression:
+    """How data that begin so are compressed: `none` where neither compressor begins so."""
+    return next((compression for first, compression in _FIRST.items() if data.startswith(first)), Compression.NONE)
 
 
 def layer_type(compression: Compression) -> str:
@@ -74,14 +84,16 @@ def decompressed(chunks: Iterable[bytes], compression: Compression) -> Iterator[
     All of `chunks` is read, so that whoever checks them sees all of them.
 
     Raises:
-        IntegrityError: the bytes are not compressed so, or end too early.
+        IntegrityError: the bytes are not compressed so, end too early, or become far more than they are.
     """
     if compression is Compression.NONE:
         yield from chunks
         return
+    given = made = 0
     member: _Gzip | _Zstd | None = None
     for chunk in chunks:
         data = chunk
+        given += len(chunk)
         while data or (member is not None and member.has_more):
             if member is None or member.eof:  # one ends and another begins
                 member = _Gzip() if compression is Compression.GZIP else _Zstd()
@@ -89,6 +101,9 @@ def decompressed(chunks: Iterable[bytes], compression: Compression) -> Iterator[
                 piece, data = member.decompress(data)
             except (zlib.error, zstd.ZstdError):
                 raise IntegrityError(f"A layer says that it is {compression.value} data, and is not") from None
+            made += len(piece)
+            if made > min(MAX_UNPACKED, max(_FREE, _MAX_RATIO * given)):
+                raise IntegrityError(f"A layer unpacks to more than {made} bytes after {given}: it looks like a bomb")
             if piece:
                 yield piece
     if member is None or not member.eof:

@@ -16,7 +16,14 @@ import msgspec
 
 from harness.errors import IntegrityError, UsageError
 from harness.images.build import Image
-from harness.images.compression import Compression, compressed, compression_of, decompressed, layer_type
+from harness.images.compression import (
+    MAX_UNPACKED,
+    Compression,
+    compressed,
+    compression_of,
+    decompressed,
+    layer_type,
+)
 from harness.images.distribution.errors import Stopped
 from harness.images.distribution.repository import Repository
 from harness.images.manifest import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, Documents, descriptor, oci_json
@@ -32,7 +39,6 @@ _DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 _ACCEPT = ", ".join((MANIFEST_TYPE, _DOCKER_MANIFEST, *_INDEXES))
 _CONFIG_LIMIT = 4 << 20
-_LARGEST_LAYER = 64 << 30
 _MOST_LAYERS = 127
 _SIDE_BY_SIDE = 3
 _READ = 1 << 20
@@ -247,8 +253,6 @@ def _pull_layer(layer: _Descriptor, diff_id: Digest, repository: Repository, sto
 
     with store.writer(diff_id, durable=False) as writer:
         for chunk in decompressed(counted(), compression):
-            if writer.size + len(chunk) > _LARGEST_LAYER:
-                raise IntegrityError(f"{repository.reference} has a layer of more than {_LARGEST_LAYER >> 30} GiB")
             writer.write(chunk)
     return writer.size
 
@@ -292,7 +296,7 @@ def _read_manifest(data: bytes, media_type: str, repository: Repository) -> _Man
     if media_type not in (MANIFEST_TYPE, _DOCKER_MANIFEST) or manifest.media_type not in ("", media_type):
         raise IntegrityError(f"{what} is of a kind that is not known: {(media_type or manifest.media_type)[:80]!r}")
     sizes = [blob.size for blob in (manifest.config, *manifest.layers)]
-    if len(manifest.layers) > _MOST_LAYERS or min(sizes) < 0 or max(sizes) > _LARGEST_LAYER:
+    if len(manifest.layers) > _MOST_LAYERS or min(sizes) < 0 or max(sizes) > MAX_UNPACKED:
         raise IntegrityError(
             f"{what} names {len(manifest.layers)} layers of up to {max(sizes)} bytes, which is no image"
         )

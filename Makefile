@@ -24,7 +24,10 @@ endif
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-deterministic-run: $(VENV)/.ready engine ## Build the image, train on real data inside it, print verdicts (RUNS=2 to repeat, IMAGE=, EXPERIMENT=, ARGS=)
+# No engine is installed for an image that cannot run here.
+deterministic-run: $(VENV)/.ready ## Build the image, train on real data inside it, print verdicts (RUNS=2 to repeat, IMAGE=, EXPERIMENT=, ARGS=)
+	$(HARNESS) image runnable $(IMAGE)
+	docker/ensure-engine.sh
 	$(HARNESS) run --experiment-config $(EXPERIMENT) --image $(IMAGE) --runs $(RUNS) $(ARGS)
 
 test: lint types imports test-outside test-inside ## Run everything: linters, types, import rules, all tests with the real engine

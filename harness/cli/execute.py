@@ -7,6 +7,7 @@ import typer
 
 from harness.cli.console import ConsoleProgress
 from harness.cli.options import ResumeBeforeOption, ResumeOption, ResumeRunOption, open_store
+from harness.runs.environment import require_machine
 from harness.runs.execute import ExecRequest, execute_program
 from harness.runs.opening import EngineName, open_engine
 from harness.runs.project import find_root
@@ -84,6 +85,8 @@ def execute(
         resume=Resume.asked(resume=resume, run=resume_run, before=resume_before),
     )
     root = find_root(Path.cwd())
+    if engine is EngineName.DOCKER:
+        require_machine(image, root)
     store = open_store()
     with ConsoleProgress(quiet=quiet) as progress:
         return execute_program(

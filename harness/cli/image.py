@@ -140,8 +140,30 @@ def export(
 
 
 @app.command()
+def runnable(name: Annotated[str, typer.Argument(help="The image: a name under docker/.")] = "cpu") -> int:
+    """Say nothing if this machine can run an image, and else why not: its architecture, or for CUDA its GPU and driver.
+
+    Nothing is fetched or built, and no engine is asked.
+
+    Examples:
+
+      harness image runnable cuda && make deterministic-run IMAGE=cuda
+
+    Exit codes: 0 it can, 2 it cannot.
+    """
+    from harness.runs.environment import require_machine
+
+    require_machine(name, find_root(Path.cwd()))
+    return ExitCode.OK
+
+
+@app.command()
 def verify(
-    name: Annotated[str, typer.Argument(help="The image: a name under docker/.")] = "cpu", as_json: Json = False
+    name: Annotated[str, typer.Argument(help="The image: a name under docker/.")] = "cpu",
+    every_condition: Annotated[
+        bool, typer.Option("--every-condition", help="Answer 3 where a condition was the same in both builds.")
+    ] = False,
+    as_json: Json = False,
 ) -> int:
     """Build an image twice under conditions that should not count, and compare both with its lock.
 

@@ -13,6 +13,7 @@ from harness.cli.main import Ending, run_app, show_tracebacks
 from harness.cli.options import open_store, split
 from harness.cli.tables import ensemble_report, run_report
 from harness.runs.configuration import configure
+from harness.runs.environment import require_machine
 from harness.runs.mltrain import Outcome, ml_train
 from harness.runs.opening import EngineName, open_engine
 from harness.runs.project import find_root
@@ -102,7 +103,10 @@ def train(
         "name": name,
     }
     configuration = configure(config, os.environ, overrides)
-    root, store = find_root(Path.cwd()), open_store()
+    root = find_root(Path.cwd())
+    if configuration.engine is EngineName.DOCKER:
+        require_machine(configuration.image, root)
+    store = open_store()
     with ConsoleProgress() as progress:
         opened = open_engine(configuration.engine, root, store, progress)
         outcome = ml_train(configuration, tuple(kept or ()), root=root, store=store, engine=opened, progress=progress)

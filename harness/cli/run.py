@@ -12,6 +12,7 @@ from harness.cli.options import ResumeBeforeOption, ResumeOption, ResumeRunOptio
 from harness.cli.tables import run_report
 from harness.engines.host import ensure_environment
 from harness.errors import ExitCode, UsageError, worst
+from harness.runs.environment import require_machine
 from harness.runs.opening import EngineName, open_engine
 from harness.runs.project import find_root
 from harness.runs.request import RunRequest
@@ -111,6 +112,8 @@ def run(
         resume=Resume.asked(resume=resume, run=resume_run, before=resume_before),
     )
     root = find_root(Path.cwd())
+    if engine is EngineName.DOCKER:
+        require_machine(image, root)
     store = open_store()
     codes: list[ExitCode] = []
     for number in range(1, runs + 1):

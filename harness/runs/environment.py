@@ -80,9 +80,7 @@ def make_ground(
         return Ground(
             image=None, locks={}, variant=spec.variant, libraries=libraries, resources=resources, mounts=(code,)
         )
-    require_architecture(spec.name, spec.debian.architecture)
-    if spec.variant == "cuda":
-        require_gpu(spec.name, wheels)
+    require_machine(image, root)
     with open_image(image, root=root, store=store, progress=progress) as made:
         engine.prepare(made)
         reference, locks = made.reference, dict(made.lock.inputs)
@@ -101,6 +99,19 @@ def make_ground(
     return Ground(
         image=reference, locks=locks, variant=spec.variant, libraries=libraries, resources=resources, mounts=mounts
     )
+
+
+def require_machine(image: str, root: Path) -> None:
+    """Refuse, before anything is fetched or built and before an engine is needed, an image that cannot run here.
+
+    Raises:
+        UsageError: there is no such image.
+        PrerequisiteError: it is for another architecture, or for CUDA and this machine has no GPU or too old a driver.
+    """
+    spec = load_image_spec(root, image)
+    require_architecture(spec.name, spec.debian.architecture)
+    if spec.variant == "cuda":
+        require_gpu(spec.name, read_python_lock(root / "lockfiles" / spec.name / "python.txt").wheels)
 
 
 def require_processor(profile: Profile, mode: Mode) -> None:

@@ -129,6 +129,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def scripts(session: nox.Session) -> None:
+    """Run third-party scripts twice in bare Python and twice strictly: what differs must be explained."""
+    if reason := _no_engine():
+        session.skip(reason)
+    _install(session, *LOCKS)
+    _run(session, "python", "-m", "benchmarks", "scripts", "--require", *session.posargs)
+
+
+@nox.session
 def cross_cpu(session: nox.Session) -> None:
     """Compare operators and fits here and on emulated CPUs, to the bit, and with the table (--minutes 60)."""
     if shutil.which("qemu-x86_64") is None:

@@ -12,7 +12,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from benchmarks.figures import Result
+from benchmarks.figures import Check, Result
 from benchmarks.image import image_figures
 from benchmarks.modes import modes_figures
 from benchmarks.numerics import numerics_figures
@@ -45,6 +45,7 @@ def main(
     engine: Annotated[EngineName, typer.Option(help="For scripts: where they run strictly.")] = EngineName.DOCKER,
     markdown: Annotated[Path | None, typer.Option(help="For scripts: write their table there too.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the results there too.")] = None,
+    require: Annotated[bool, typer.Option("--require", help="Exit with 1 where a check does not hold.")] = False,
 ) -> None:
     """Measure, and print a table. A missed target is shown as missed and is no failure: the exit code is 0."""
     if unknown := sorted(set(names or ()) - set(NAMES)):
@@ -74,6 +75,8 @@ def main(
     console.print(f"{machine}; load average {loads} (ours included)", highlight=False)
     if json is not None:
         write_atomically(json, pretty_json(report))
+    if require and not all(result.holds for result in results if isinstance(result, Check)):
+        raise typer.Exit(1)
 
 
 def _measure(name: str, runs: int, *, note: Callable[[str], None], quick: bool) -> list[Result]:

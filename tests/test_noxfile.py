@@ -12,7 +12,7 @@ CHECKOUT = Path(__file__).parents[1]
 QUICK = {"lint", "types", "imports"}
 SESSIONS = QUICK | {
     "tests", "outside-3.11", "outside-3.12", "outside-3.13", "deterministic_run(host)", "deterministic_run(cpu)",
-    "deterministic_run(cpu-prev)", "deterministic_run(cuda)", "matrix", "drift", "bench", "release",
+    "deterministic_run(cpu-prev)", "deterministic_run(cuda)", "matrix", "drift", "bench", "release", "scripts",
     "cross_cpu", "cuda_image", "fuzz_archives", "trixie", "arm64", "registry", "containerd_store", "podman",
     "verify_cpu",
 }  # fmt: skip

@@ -2,6 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from benchmarks import __main__ as program
 from benchmarks.scripts import Row, _total, commands, page_table
 from benchmarks.table import row
 from harness.record.explain.cause import Cause, Kind
@@ -63,3 +68,14 @@ def test_files_and_packages_are_commands(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert commands(tmp_path) == [("python", "a.py"), ("python", "b.py"), ("python", "-m", "tool")]
+
+
+@pytest.mark.parametrize(("cause", "required", "code"), [(TIME, True, 0), (NUMBER, True, 1), (NUMBER, False, 0)])
+def test_what_is_not_explained_ends_with_1_where_that_is_required(
+    monkeypatch: pytest.MonkeyPatch, cause: Cause, required: bool, code: int
+) -> None:
+    monkeypatch.setattr(program, "script_figures", lambda *_, **__: [_total([made("a.py", (), (cause,))])])
+    application = typer.Typer()
+    application.command()(program.main)
+    arguments = ["scripts", *(["--require"] if required else [])]
+    assert CliRunner().invoke(application, arguments).exit_code == code

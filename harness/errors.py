@@ -1,6 +1,7 @@
 """One base for every error that a user can meet, and the exit codes that commands answer with."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -65,3 +66,16 @@ class IntegrityError(HarnessError):
     """Bytes are not what their digest or signature says, or a strict run was not strict."""
 
     exit_code = ExitCode.INTEGRITY
+
+
+@contextmanager
+def advising(kind: type[HarnessError], hint: str) -> Iterator[None]:
+    """Give errors of a kind that say nothing about what to do a `hint` that fits all of them.
+
+    For a `with` block, or for a function as its decorator.
+    """
+    try:
+        yield
+    except kind as error:
+        error.hint = error.hint or hint
+        raise

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import HarnessError, IntegrityError
+from harness.errors import HarnessError, IntegrityError, advising
 from harness.images.difference import describe_layer
+from harness.images.inputs import UNFIT
 from harness.images.layer import PlannedLayer, layer_chunks, layer_recipe
 from harness.locking.imagelock import LayerLock
 from harness.record.files import write_atomically
@@ -179,7 +180,7 @@ def note_waiting(name: str, progress: Progress) -> None:
 
 def _write(layer: PlannedLayer, store: Store, stop: threading.Event, advance: Callable[[float], None]) -> LayerLock:
     # Not durable: waiting for the disk costs seconds, and a layer is checked whenever it leaves the store.
-    with store.writer(durable=False) as writer:
+    with advising(IntegrityError, UNFIT), store.writer(durable=False) as writer:
         for chunk in layer_chunks(layer.entries):
             if stop.is_set():
                 raise ClosedError(f"Layer {layer.name} is no longer wanted")

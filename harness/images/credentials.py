@@ -24,6 +24,7 @@ _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _HELPER_SECONDS = 60
 _TOKEN_USER = "<token>"  # noqa: S105 - how a helper says that its secret is an identity token
 _LARGEST_FILE = 1 << 20
+_AGAIN = "Log in to the registry again."
 _NOT_FOUND = b"credentials not found"
 
 
@@ -102,15 +103,15 @@ def _read(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             data = file.read(_LARGEST_FILE + 1)
         if len(data) > _LARGEST_FILE:
-            raise UsageError(f"{path} is too large to be a file of credentials")
+            raise UsageError(f"{path} is too large to be a file of credentials", hint=_AGAIN)
         return _mapping(msgspec.json.decode(data)) if data.strip() else {}
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", hint="Log in to the registry again.") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}", hint=_AGAIN) from error
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Without the decoder's own words and traceback, which may quote the file.
-        raise UsageError(f"{path} is not valid JSON", hint="Log in to the registry again.") from None
+        raise UsageError(f"{path} is not valid JSON", hint=_AGAIN) from None
 
 
 def _mapping(value: object) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def _entry(value: object, path: Path) -> Credentials | None:
         except (binascii.Error, UnicodeDecodeError):
             colon = ""
         if not colon:
-            raise UsageError(f"{path} holds credentials that cannot be read", hint="Log in to the registry again.")
+            raise UsageError(f"{path} holds credentials that cannot be read", hint=_AGAIN)
         return Credentials(user, password.rstrip("\0"))
     if entry.get("username") and entry.get("password"):
         return Credentials(str(entry["username"]), str(entry["password"]))
@@ -137,19 +138,17 @@ def _entry(value: object, path: Path) -> Credentials | None:
 def _ask_helper(helper: str, key: str, path: Path) -> Credentials | None:
     """What the program `docker-credential-HELPER` says; its output is never quoted, because it may hold the secret."""
     if not _HELPER.match(helper):
-        raise UsageError(f"{path} names a credential helper that is no program's name")
+        raise UsageError(f"{path} names a credential helper that is no program's name", hint=_AGAIN)
     program = f"docker-credential-{helper}"
     done = run([program, "get"], stdin=key.encode(), timeout=_HELPER_SECONDS, check=False)
     if done.returncode != 0:
         if _NOT_FOUND in done.stdout.lower() or _NOT_FOUND in done.stderr.lower():
             return None
-        raise ToolError(
-            f"{program} gave no credentials (exit code {done.returncode})", hint="Log in to the registry again."
-        )
+        raise ToolError(f"{program} gave no credentials (exit code {done.returncode})", hint=_AGAIN)
     try:
         answer = _mapping(msgspec.json.decode(done.stdout))
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise ToolError(f"{program} answered something that cannot be read") from None
+        raise ToolError(f"{program} answered something that cannot be read", hint=_AGAIN) from None
     user, secret = str(answer.get("Username") or ""), str(answer.get("Secret") or "")
     if not secret:
         return None

@@ -7,6 +7,9 @@ from harness.locking.imagespec import ImageSpec
 from harness.locking.python import PythonLock
 from harness.store.artifact import Artifact, DebianFile, Wheel
 
+UNFIT = "Its digest is the lock's, so it was made so: lock another version, `harness lock NAME --upgrade PACKAGE`."
+"""What to do about a wheel or Debian package that cannot be put into an image."""
+
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     """The spec and the two locks. The third input, the variables, is in the config alone."""

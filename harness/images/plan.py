@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness.errors import IntegrityError, UsageError
+from harness.errors import IntegrityError, UsageError, advising
 from harness.images.basefiles import BaseFiles, lay_over
 from harness.images.content import Inline
 from harness.images.deb import read_deb
 from harness.images.dpkg import status_path, sums_of, sums_path
-from harness.images.inputs import Inputs
+from harness.images.inputs import UNFIT, Inputs
 from harness.images.layer import PlannedLayer, layer_size
 from harness.images.ldcache import add_linker_cache
 from harness.images.paths import MERGED, Excludes, link_target, member_path, merged
@@ -51,9 +51,8 @@ def plan_layers(
     with ThreadPoolExecutor(workers, thread_name_prefix="unpack") as pool:
         # Wheels' tables are read here while the pool unpacks: the one is Python's work, the other lzma's.
         files = pool.map(lambda wheel: artifact(wheel.digest), inputs.python.wheels)
-        archives = pool.map(
-            lambda package: read_deb(package, artifact(package.digest), temporary), inputs.debian.packages
-        )
+        read = advising(IntegrityError, UNFIT)(read_deb)
+        archives = pool.map(lambda package: read(package, artifact(package.digest), temporary), inputs.debian.packages)
         wheels = list(_read_wheels(inputs, files))
         _add_debian(tree, inputs, archives)
     for layer, origin, entries in wheels:

@@ -54,9 +54,11 @@ def parse_remote(text: str) -> RemoteReference:
         raise UsageError(f"{host!r} has a port that no machine has", hint=_FORM)
     name, colon, tag = path.partition(":")
     if not _NAME.match(name) or len(name) > _LONGEST_NAME:
-        raise UsageError(f"{name!r} is not a name that a registry takes: lower case letters, digits, . _ - and /")
+        raise UsageError(
+            f"{name!r} is not a name that a registry takes: lower case letters, digits, . _ - and /", hint=_FORM
+        )
     if colon and not _TAG.match(tag):
-        raise UsageError(f"{tag!r} is not a tag: up to 128 letters, digits, . _ and -")
+        raise UsageError(f"{tag!r} is not a tag: up to 128 letters, digits, . _ and -", hint=_FORM)
     return RemoteReference(host, name, tag or None, parse_digest(digest) if "@" in text else None)
 
 

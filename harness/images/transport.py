@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from harness.errors import IntegrityError, UsageError
+from harness.errors import IntegrityError, ToolError, UsageError, advising
 from harness.images.build import Image
 from harness.images.compression import (
     MAX_UNPACKED,
@@ -24,7 +24,7 @@ from harness.images.compression import (
     decompressed,
     layer_type,
 )
-from harness.images.distribution.errors import Stopped
+from harness.images.distribution.errors import ASK, Stopped
 from harness.images.distribution.repository import Repository
 from harness.images.manifest import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, Documents, descriptor, oci_json
 from harness.images.stored import StoredImage
@@ -42,6 +42,7 @@ _CONFIG_LIMIT = 4 << 20
 _MOST_LAYERS = 127
 _SIDE_BY_SIDE = 3
 _READ = 1 << 20
+_ALTERED = "The registry, or something on the way, alters what it is given: push the image again, or use another one."
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -100,6 +101,8 @@ class _Config(msgspec.Struct, frozen=True):
     config: dict[str, object] | None = None
 
 
+@advising(IntegrityError, _ALTERED)
+@advising(ToolError, ASK)
 def push_image(
     image: Image,
     repository: Repository,
@@ -150,6 +153,8 @@ def push_image(
     )
 
 
+@advising(IntegrityError, _ALTERED)
+@advising(ToolError, ASK)
 def pull_image(repository: Repository, *, store: Store, progress: Progress = SILENT) -> StoredImage:
     """Bring the image that a repository's reference names by digest into the store, uncompressed.
 

@@ -26,8 +26,9 @@ from packaging.tags import Tag, parse_tag
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from harness.errors import IntegrityError
+from harness.errors import IntegrityError, advising
 from harness.images.content import BAD_ZIP, Bounded, Content, Inline, ZipMember, unzipped
+from harness.images.inputs import UNFIT
 from harness.images.paths import Excludes, member_path
 from harness.images.tree import Entry, File
 from harness.locking.architecture import target_tags
@@ -65,6 +66,7 @@ def site_packages(python: str) -> str:
     return f"usr/local/lib/python{python}/dist-packages"
 
 
+@advising(IntegrityError, UNFIT)
 def read_wheel(
     wheel: LockedWheel, path: Path, *, python: str, platform: str, exclude: Excludes
 ) -> list[tuple[str, Entry]]:

@@ -307,8 +307,9 @@ def test_a_hostile_package_leaves_no_lock_and_no_layer(checkout: Checkout) -> No
 def test_a_wheel_that_lies_in_record_stops_the_build(checkout: Checkout) -> None:
     honest = {"small/__init__.py": b"good"}
     checkout.wheels["small"] = wheel("small", {"small/__init__.py": b"evil"}, recorded=honest)
-    with pytest.raises(IntegrityError, match=r"small/__init__\.py is not what the wheel's RECORD says"):
+    with pytest.raises(IntegrityError, match=r"small/__init__\.py is not what the wheel's RECORD says") as refused:
         make(checkout.write())
+    assert "lock another version" in (refused.value.hint or "")
     assert not (checkout.folder / "image.lock").exists()
 
 

@@ -150,8 +150,9 @@ ABOUT = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-n
 )
 def test_a_file_that_record_does_not_vouch_for_is_refused(record: str, problem: str, tmp_path: Path) -> None:
     rows = record_row("evil-1.0.dist-info/METADATA", METADATA) + record_row("evil-1.0.dist-info/WHEEL", ABOUT)
-    with pytest.raises(IntegrityError, match=problem):
+    with pytest.raises(IntegrityError, match=problem) as refused:
         read(wheel("evil", {"evil/x": b"1"}, record=rows + record), tmp_path)
+    assert "lock another version" in (refused.value.hint or "")
 
 
 def test_content_that_is_not_what_record_says_is_refused_when_it_is_read(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 """The answers after which another try may help."""
+ASK = "Is its address right, and is it a registry? Then ask whoever runs it: its log says more."
+"""What to do about a registry's own failures."""
 _MEANINGS = {
     429: "it has had too many requests (HTTP 429)",
     500: "it failed (HTTP 500)",

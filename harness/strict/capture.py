@@ -249,6 +249,8 @@ def _loaded_part(probes: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     settings: dict[str, str] = {}
     if features := dispatch.numpy_features():
         selected["numpy"] = " ".join(features)
+    if not dispatch.sees_pools():
+        settings["threadpoolctl/threads"] = f"unknown: {dispatch.UNSEEN}"
     for pool in dispatch.pools():
         native[f"{pool.owner}/{pool.library}"] = pool.version or "present"
         settings[f"{pool.owner}/{pool.library}.threads"] = str(pool.threads)

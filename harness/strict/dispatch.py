@@ -6,12 +6,16 @@ standard library only.
 
 import ctypes
 import functools
+import importlib
 import os
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
+
+UNSEEN = "threadpoolctl is not installed"
+"""Why thread pools cannot be looked at."""
 
 # oneDNN names its instruction set once in a process: the answer is kept where every reader finds it.
 _MEASURED = "_harness_dispatch"
@@ -28,11 +32,15 @@ class Pool:
     threads: int
 
 
+def sees_pools() -> bool:
+    """Whether `pools` can answer: threadpoolctl is installed."""
+    return _threadpoolctl() is not None
+
+
 def pools() -> list[Pool]:
     """The BLAS and OpenMP libraries that are loaded, sorted; none where threadpoolctl is not installed."""
-    try:
-        import threadpoolctl
-    except ImportError:
+    threadpoolctl = _threadpoolctl()
+    if threadpoolctl is None:
         return []
     found = [
         Pool(
@@ -45,6 +53,13 @@ def pools() -> list[Pool]:
         for entry in threadpoolctl.threadpool_info()
     ]
     return sorted(found, key=lambda pool: (pool.owner, pool.library, pool.version))
+
+
+def _threadpoolctl() -> Any:
+    try:
+        return importlib.import_module("threadpoolctl")
+    except ImportError:
+        return None
 
 
 def _owner(path: str) -> str:

@@ -1,8 +1,10 @@
 """A run checks that its settings took effect, because every one of these libraries ignores a misspelt one in silence.
 
-Standard library only, but for `threadpoolctl`, without which thread counts can't be read.
+Standard library only, but for `threadpoolctl`: without it thread counts can't be read, which is said, nor which kernels
+an OpenBLAS chose, and there the profile `x86-64-v3` is refused.
 """
 
+import functools
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +19,7 @@ Check = tuple[str, str, str, str]
 """What a setting of a library is called, its variable, the wanted and the found value."""
 
 _AVX512 = ("AVX512", "X86_V4")
+_WITH_OPENBLAS = ("numpy", "scipy")  # of the libraries that are verified
 
 
 def verify_settings(libraries: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
@@ -26,7 +29,8 @@ def verify_settings(libraries: Sequence[str], environ: Mapping[str, str] | None 
     threads where the process's own variables may have changed since it began.
 
     Raises:
-        IntegrityError: one did not; the message names library, setting, wanted and found.
+        IntegrityError: one did not, and the message names library, setting, wanted and found; or what the profile
+            `x86-64-v3` caps cannot be looked at.
     """
     for what, variable, wanted, found in _checks(libraries, os.environ if environ is None else environ):
         if wanted != found:
@@ -80,6 +84,8 @@ def _checks(libraries: Sequence[str], environ: Mapping[str, str]) -> Iterator[Ch
     loaded = [name for name in libraries if name in sys.modules]
     strict = is_strict_mode(environ)
     portable = environ.get("REPRO_PROFILE") == "x86-64-v3"
+    if loaded and not dispatch.sees_pools():
+        _go_on_unseen(loaded, strict=strict, portable=portable)
     if loaded and strict:
         yield from _threads(loaded, environ.get("REPRO_THREADS", "1"))
     if loaded and portable:
@@ -92,7 +98,25 @@ def _checks(libraries: Sequence[str], environ: Mapping[str, str]) -> Iterator[Ch
         if strict:
             yield from _torch_threads(torch, environ)
         if portable:
-            yield from _torch_caps(dispatch.torch_dispatch())
+            yield from _torch_caps(torch, dispatch.torch_dispatch())
+
+
+def _go_on_unseen(loaded: Sequence[str], *, strict: bool, portable: bool) -> None:
+    """Where threadpoolctl is missing: say what is not verified, or refuse where the profile's bits rest on it."""
+    capped = [name for name in loaded if name in _WITH_OPENBLAS]
+    if portable and capped:
+        raise IntegrityError(
+            f"whether OPENBLAS_CORETYPE took effect in {capped[0]} cannot be verified: {dispatch.UNSEEN}",
+            hint="Add threadpoolctl to the environment's Python packages, or use the profile native.",
+        )
+    if strict:
+        _say_unseen()
+
+
+@functools.cache
+def _say_unseen() -> None:
+    """Once in a process."""
+    sys.stderr.write(f"harness: strict: the libraries' numbers of threads are not verified: {dispatch.UNSEEN}\n")
 
 
 def _threads(loaded: Sequence[str], wanted: str) -> Iterator[Check]:
@@ -114,12 +138,13 @@ def _torch_threads(torch: Any, environ: Mapping[str, str]) -> Iterator[Check]:
     yield "torch's number of threads", "OMP_NUM_THREADS", threads, str(torch.get_num_threads())
 
 
-def _torch_caps(selected: Mapping[str, str]) -> Iterator[Check]:
+def _torch_caps(torch: Any, selected: Mapping[str, str]) -> Iterator[Check]:
     wanted = {
-        "aten": ("ATEN_CPU_CAPABILITY", "AVX2"),
-        "onednn": ("ONEDNN_MAX_CPU_ISA", "Intel AVX2"),
-        "mkl": ("MKL_CBWR", "COMPATIBLE"),
+        "aten": ("ATEN_CPU_CAPABILITY", "AVX2", True),
+        "onednn": ("ONEDNN_MAX_CPU_ISA", "Intel AVX2", torch.backends.mkldnn.is_available()),
+        "mkl": ("MKL_CBWR", "COMPATIBLE", torch.backends.mkl.is_available()),
     }
-    for name, (variable, value) in wanted.items():
-        if name in selected:
-            yield f"the kernels of torch's {name}", variable, value, selected[name]
+    for name, (variable, value, available) in wanted.items():
+        if available:
+            # One that does not tell may compute with anything.
+            yield f"the instruction set of torch's {name}", variable, value, selected.get(name, "unknown")

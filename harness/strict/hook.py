@@ -37,7 +37,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
-from harness.errors import HarnessError, IntegrityError, UsageError
+from harness.errors import HarnessError, IntegrityError, PrerequisiteError, UsageError
 from harness.strict import bootstrap, denormals, generators
 from harness.strict.imports import when_imported
 from harness.strict.refusal import stop
@@ -234,6 +234,12 @@ def _limit_torch(module: ModuleType) -> None:
 
 def _replace_kernels(module: ModuleType) -> None:
     """Put the profile's own kernels into torch, after what torch selected by itself was verified."""
+    if not hasattr(module.library, "get_kernel"):
+        error = PrerequisiteError(
+            f"torch {module.__version__} has no torch.library.get_kernel, by which the kernels of x86-64-v3 are put in",
+            hint="Use torch 2.9 or a later one, or the profile native.",
+        )
+        stop(str(error))
     with _OwnImports():
         installation = importlib.import_module("harness.strict.kernels.installation")
         installation.install(module)

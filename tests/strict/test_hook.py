@@ -295,6 +295,23 @@ def test_torch_is_seeded_and_stays_deterministic_whoever_asks_otherwise(script):
     assert strict.stderr.count("stays True") == 2
 
 
+@torch_only
+def test_a_torch_that_cannot_be_given_kernels_is_refused_in_the_profile_that_needs_them(script, variables, tmp_path):
+    older = (
+        "from harness.strict.imports import when_imported\n"
+        "def take(torch):\n    del torch.library.get_kernel\n    torch.__version__ = '2.8.0'\n"
+        "when_imported('torch', take)\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text(older)
+    changes = {"PYTHONPATH": f"{variables()['PYTHONPATH']}:{tmp_path}", "HARNESS_OUTPUT": str(tmp_path)}
+    assert script("import torch\nprint('ran')", **changes).stdout == "ran\n"
+    ended = script("import torch\nprint('ran')", profile="x86-64-v3", **changes)
+    assert (ended.returncode, ended.stdout) == (4, "")
+    assert "torch 2.8.0 has no torch.library.get_kernel" in (tmp_path / "refused.txt").read_text()
+    assert "Traceback" not in ended.stderr
+    assert "Use torch 2.9 or a later one, or the profile native." in ended.stderr
+
+
 TORCH_OFF = """
 import torch
 torch.set_deterministic_debug_mode("default")

@@ -8,7 +8,7 @@ within rounds, with their spread.
 - `default`: torch as it ships (its convolutions may use TF32);
 - `float32`: the same with TF32 off everywhere, which tells the price of determinism from that of precision;
 - `strict`: what `harness exec` sets;
-- `strict and fill`: with `fill_uninitialized_memory` on besides, as in a run that verifies.
+- `strict and fill`: with `fill_uninitialized_memory` on besides, as under `harness exec --audit`.
 """
 
 import argparse

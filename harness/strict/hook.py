@@ -121,7 +121,7 @@ def _seed_script(seed: int, *, strict: bool) -> None:
 
     def torch(module: ModuleType) -> None:
         if strict:
-            generators.make_torch_strict(module)
+            generators.make_torch_strict(module, audited=_is_audited(_ENVIRON.get("HARNESS_OUTPUT")))
         else:
             generators.leave_torch_fast(module)
         generators.watch_autocast(module)
@@ -195,10 +195,15 @@ def _watch_script(output: str | None, *, strict: bool) -> None:
     _OwnImports.recorder = recorder
     clockseeds.watch(recorder)
     atexit.register(recorder.close)
-    if os.path.exists(f"{output}/audit"):  # noqa: PTH110 - audit.MARKER, whose module no other run needs to load
+    if _is_audited(output):
         from harness.strict import audit
 
         atexit.register(audit.watch(recorder, _ENVIRON).finish)
+
+
+def _is_audited(output: str | None) -> bool:
+    """Whether the run is audited: `audit.is_audited`, whose module no other run needs to load."""
+    return output is not None and os.path.exists(f"{output}/audit")  # noqa: PTH110
 
 
 def _verify(module: ModuleType) -> None:

@@ -128,3 +128,28 @@ def test_that_it_was_used_makes_no_other_environment():
 
     settings = {"OMP_DYNAMIC": "FALSE", "torch/autocast": "cpu:bfloat16"}
     assert covered(settings, Profile.NATIVE) == {"OMP_DYNAMIC": "FALSE"}
+
+
+MEMORY = """
+import torch
+whole = torch.empty(3)
+print(bool(torch.isnan(whole).all()), torch.utils.deterministic.fill_uninitialized_memory)
+net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 1))
+optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
+for _ in range(5):
+    optimizer.zero_grad()
+    net(torch.randn(8, 1, 8, 8)).square().mean().backward()
+    optimizer.step()
+print(b"".join(part.detach().numpy().tobytes() for part in net.parameters()).hex())
+"""
+
+
+@pytest.mark.parametrize("profile", ["native", "x86-64-v3"])
+def test_an_audited_run_shows_reads_of_memory_that_nobody_wrote_and_computes_the_same(script, tmp_path, profile):
+    plain = script(MEMORY, profile=profile, HARNESS_OUTPUT=str(tmp_path))
+    (tmp_path / "audit").touch()
+    audited = script(MEMORY, profile=profile, HARNESS_OUTPUT=str(tmp_path))
+    assert plain.returncode == audited.returncode == 0, plain.stderr + audited.stderr
+    (memory, weights), (shown, same) = plain.stdout.splitlines(), audited.stdout.splitlines()
+    assert (memory.split()[1], shown) == ("False", "True True")
+    assert same == weights

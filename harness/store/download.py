@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from harness.errors import IntegrityError
 from harness.spec.digest import Digest, hexadecimal
-from harness.store.http import AddressError, Credentials, explain, open_address, origin, redact, retrying
+from harness.store.http import AddressError, Credentials, explain, open_address, origin, redact, retrying, whole_number
 from harness.store.store import Store
 
 MAX_BYTES = 16 << 30
@@ -125,8 +125,7 @@ class Downloader:
             self._copy(answer, size, file, advance)
 
     def _copy(self, answer: Any, size: int | None, file: BinaryIO, advance: Callable[[int], None]) -> None:
-        length = answer.headers.get("Content-Length")
-        wanted = int(length) if length and length.isdigit() else None
+        wanted = whole_number(answer.headers.get("Content-Length", ""))
         limit = MAX_BYTES if size is None else size
         received = 0
         while True:

@@ -13,11 +13,13 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from harness.errors import ToolError
+from harness.store.pace import PacedResponse, TrickleError
 
 ATTEMPTS = 4
 TIMEOUT = 30.0
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 30.0
+_MOST_DIGITS = 20
 # What stands before the host in an address: up to the last `@`, with spaces too, and with slashes behind a colon that
 # no port follows. A path has lost one of the two slashes.
 _USER = re.compile(r"(:/{1,2}|//)(?:[^/@\n]*@|[^/\s@]*:(?!\d+(?:/|$))[^\s@]*@)+")
@@ -62,6 +64,11 @@ def origin(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
+def whole_number(text: str) -> int | None:
+    """The number that a header gives; null where it is none, or longer than a size or a time can be."""
+    return int(text) if len(text) < _MOST_DIGITS and text.isascii() and text.isdigit() else None
+
+
 def open_address(address: str, *, offset: int = 0, credentials: Credentials | None = None) -> Any:
     """The answer to a request for an address, to be closed; from byte `offset` on where the server can (status 206).
 
@@ -101,7 +108,8 @@ def explain(error: Exception) -> AddressError:
         case urllib.error.HTTPError():
             with error:
                 wait = error.headers.get("Retry-After", "") if error.headers else ""
-            seconds = min(float(wait), _LONGEST_WAIT) if wait.isdigit() else None
+            asked = whole_number(wait)
+            seconds = None if asked is None else min(float(asked), _LONGEST_WAIT)
             asks = ", it wants a user and a password that it knows" if error.code in (401, 403) else ""
             return AddressError(
                 f"HTTP {error.code}{asks}", transient=error.code in _TRANSIENT, reached=True, wait=seconds
@@ -112,6 +120,8 @@ def explain(error: Exception) -> AddressError:
             return AddressError(f"certificate not accepted: {error.verify_message}", transient=False, reached=False)
         case FileNotFoundError() | IsADirectoryError() | PermissionError():
             return AddressError(error.strerror or str(error), transient=False, reached=True)
+        case TrickleError():
+            return AddressError(str(error), transient=True, reached=False)
         case TimeoutError():
             return AddressError("no answer in time", transient=True, reached=False)
         case http.client.IncompleteRead() | http.client.RemoteDisconnected() | ConnectionResetError():
@@ -160,8 +170,8 @@ def read_address(address: str, *, limit: int, credentials: Credentials | None = 
                 found = answer.read(limit + 1)
             except (OSError, http.client.HTTPException) as error:
                 raise explain(error) from error
-            wanted = answer.headers.get("Content-Length")
-            if wanted and wanted.isdigit() and len(found) < min(int(wanted), limit + 1):
+            wanted = whole_number(answer.headers.get("Content-Length", ""))
+            if wanted is not None and len(found) < min(wanted, limit + 1):
                 raise AddressError("the connection broke", transient=True, reached=True)
         if len(found) > limit:
             raise AddressError(f"more than {limit} bytes", transient=False, reached=True)
@@ -173,4 +183,26 @@ def read_address(address: str, *, limit: int, credentials: Credentials | None = 
 def _opener() -> urllib.request.OpenerDirector:
     bundle = os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT")
     context = ssl.create_default_context(cafile=bundle or None)
-    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+    return urllib.request.build_opener(_Plain(), _Secure(context=context))
+
+
+class _PlainConnection(http.client.HTTPConnection):
+    response_class = PacedResponse
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    response_class = PacedResponse
+
+
+class _Plain(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_PlainConnection, req)
+
+
+class _Secure(urllib.request.HTTPSHandler):
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__()
+        self._trusted = context
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_SecureConnection, req, context=self._trusted)

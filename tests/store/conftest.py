@@ -19,6 +19,7 @@ class Server:
         self.requests: list[tuple[str, str | None]] = []
         self.authorizations: list[str | None] = []
         self.ranges = True
+        self.closing = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,6 +47,14 @@ class Server:
             return
         if fault == "lie":
             data = bytes(len(data))
+        if fault in ("trickle", "trickled head"):
+            whole = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data) + data
+            at_once = 0 if fault == "trickled head" else whole.index(data)
+            handler.wfile.write(whole[:at_once])
+            for byte in whole[at_once:]:
+                handler.wfile.write(bytes([byte]))
+                if self.closing.wait(0.05):
+                    return
         if fault == "endless":
             handler.send_response(200)
             handler.end_headers()
@@ -66,6 +75,7 @@ class Server:
         handler.wfile.write(body[: len(body) // 2] if fault == "die" else body)
 
     def close(self) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
 

@@ -9,15 +9,16 @@ import pytest
 
 from harness.errors import IntegrityError, PrerequisiteError
 from harness.record.hashing import digest_of
-from harness.store import download, index, sources
+from harness.store import download, http, index, sources
 from harness.store import fetch as fetch_module
 from harness.store.artifact import DebianFile, Wheel
 from harness.store.fetch import PARALLEL, fetch, fetch_path
-from harness.store.http import ATTEMPTS, open_address
+from harness.store.http import ATTEMPTS, AddressError, open_address, read_address
 from harness.store.progress import SILENT
 from harness.store.store import Store
 
 CONTENT = bytes(range(256)) * 4000
+TOO_SLOW = r"it gave [0-9]+ bytes in [0-9.]+ s|no answer in time"  # a busy machine may be so slow that it is silence
 PATH = "/pool/main/a/app/app_1_amd64.deb"
 
 
@@ -144,6 +145,28 @@ def test_what_came_before_a_kill_is_resumed(store, server):
     get(store, server, deb(), progress)
     assert server.requests == [(PATH, "bytes=1000-")]
     assert progress.count == len(CONTENT)
+
+
+@pytest.mark.parametrize("fault", ["trickle", "trickled head"])
+def test_a_server_that_trickles_is_given_up(store, server, monkeypatch, fault):
+    monkeypatch.setattr(http, "TIMEOUT", 0.2)
+    server.files[PATH] = CONTENT
+    server.faults[PATH] = [fault] * (ATTEMPTS + 1)
+    with pytest.raises(PrerequisiteError, match=TOO_SLOW):
+        get(store, server, deb())
+    assert len(server.requests) == ATTEMPTS
+    get(store, server, deb())
+    assert store.read_bytes(deb().digest) == CONTENT, "one that trickles for a moment is asked again"
+
+
+@pytest.mark.parametrize("fault", ["trickle", "trickled head"])
+def test_an_index_that_trickles_is_given_up(server, monkeypatch, fault):
+    monkeypatch.setattr(http, "TIMEOUT", 0.2)
+    server.files["/index"] = CONTENT
+    server.faults["/index"] = [fault] * ATTEMPTS
+    with pytest.raises(AddressError, match=TOO_SLOW):
+        read_address(f"{server.address}/index", limit=len(CONTENT))
+    assert len(server.requests) == ATTEMPTS
 
 
 @pytest.mark.parametrize("partial", [b"wrong", b"\0" * len(CONTENT), b"\0" * (len(CONTENT) + 5)])

@@ -9,13 +9,13 @@ import threading
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
 from harness.errors import PrerequisiteError, ToolError
 from harness.images.credentials import Credentials
-from harness.images.distribution.connection import Connection
+from harness.images.distribution.connection import Connection, Request
 from harness.images.distribution.errors import TRANSIENT, failed_with
 
 _TOKEN_LIMIT = 1 << 20
@@ -87,7 +87,7 @@ class Authorization:
 
     def _token(self, challenge: Mapping[str, str]) -> str:
         realm = challenge.get("realm", "")
-        if urlsplit(realm).scheme not in ("http", "https"):
+        if not realm.lower().startswith(("http://", "https://")):
             raise ToolError(f"{self._connection.where} asks for a token and does not say where to get it")
         self._connection.check_scheme(realm)
         wanted = {"scope": f"repository:{self._connection.reference.name}:{self._actions}"}
@@ -98,13 +98,11 @@ class Authorization:
             form = {**wanted, "grant_type": "refresh_token", "client_id": "hermetic-harness"}
             body = urlencode({**form, "refresh_token": known.identity_token}).encode()
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            response = self._connection.exchange("POST", realm, headers, body, self._connection.timeout)
+            request = Request("POST", realm, headers, body)
         else:
             url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(wanted)}"
-            response = self._connection.exchange(
-                "GET", url, bearing(f"Basic {known.basic}" if known else None), None, self._connection.timeout
-            )
-        answer = self._connection.read(response, _TOKEN_LIMIT)
+            request = Request("GET", url).bearing(f"Basic {known.basic}" if known else None)
+        answer = self._connection.read(self._connection.exchange(request), _TOKEN_LIMIT)
         if answer.status in TRANSIENT:
             raise failed_with(answer.status)
         if answer.status != 200:
@@ -117,11 +115,6 @@ class Authorization:
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise ToolError(f"The token server of {self._connection.where} gave no token") from None
         return token
-
-
-def bearing(authorization: str | None) -> dict[str, str]:
-    """The header that says who we are, if anything is to be said."""
-    return {"Authorization": authorization} if authorization else {}
 
 
 def _challenge(text: str) -> tuple[str, dict[str, str]]:

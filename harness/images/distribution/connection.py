@@ -7,31 +7,47 @@ import http.client
 import os
 import ssl
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import msgspec
 import urllib3
+from msgspec.structs import replace
 
 from harness.errors import HarnessError, IntegrityError, ToolError, UsageError
 from harness.images.distribution.errors import Stopped, Transient
 from harness.images.distribution.source import Source
 from harness.images.remote import RemoteReference, is_loopback
 from harness.store.http import redact
+from harness.store.pace import PacedResponse, TrickleError
 
 ATTEMPTS = 5
-_SLOWEST = 1024  # bytes a second: a registry that gives less is as good as silent
 """How often something is tried that may work in a moment."""
+PROGRESS = 1 << 20
+"""How many bytes further something must have come for what failed before not to count any more."""
 LONGEST_WAIT = 30.0
 """For how many seconds at most to wait before the next try."""
 _ERROR_LIMIT = 64 << 10
 _CHUNK = 1 << 18
 _CERTIFICATES = (Path("/etc/docker/certs.d"), Path("/etc/containers/certs.d"))
 _DOCKER_HUB = {"docker.io": "registry-1.docker.io"}
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What is asked; `timeout` is null for the connection's own."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = {}
+    body: bytes | Source | None = None
+    timeout: urllib3.Timeout | None = None
+
+    def bearing(self, authorization: str | None) -> "Request":
+        """The same, with the header that says who we are, if anything is to be said."""
+        return replace(self, headers={**self.headers, "Authorization": authorization}) if authorization else self
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -57,8 +73,7 @@ class Connection:
     ) -> None:
         self.reference = reference
         self.where = f"{reference.host}/{reference.name}"
-        self._stall = stall
-        self.timeout = patience(stall, stall)
+        self._timeout = patience(stall, stall)
         self.stopped = threading.Event()
         self._plain_http = plain_http
         self._delay = delay
@@ -67,14 +82,7 @@ class Connection:
         self._found: str | None = None
         self._mutex = threading.RLock()
 
-    def exchange(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes | Source | None,
-        timeout: urllib3.Timeout,
-    ) -> Any:
+    def exchange(self, request: Request) -> Any:
         """One request as it is: no redirect followed, nothing tried again, the body of the answer unread.
 
         Raises:
@@ -84,16 +92,16 @@ class Connection:
         """
         if self.stopped.is_set():
             raise Stopped
-        sent = {"User-Agent": "hermetic-harness", "Accept-Encoding": "identity", **headers}
+        sent = {"User-Agent": "hermetic-harness", "Accept-Encoding": "identity", **request.headers}
         try:
-            return self._pool(url).request(
-                method, url, headers=sent, body=body, timeout=timeout, redirect=False, retries=False,
-                preload_content=False,
+            return self._pool(request.url).request(
+                request.method, request.url, headers=sent, body=request.body, timeout=request.timeout or self._timeout,
+                redirect=False, retries=False, preload_content=False,
             )  # fmt: skip
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
             raise self._explain(error) from None
         except ValueError:  # what the registry sent makes no request: its words are not quoted
-            raise ToolError(f"{self.where} sent an address or a token that cannot be used") from None
+            raise self._unusable() from None
 
     def read(self, response: Any, limit: int) -> Answer:
         """The whole of an answer of at most `limit` bytes, and its connection given back; by 0 an error's first words.
@@ -121,25 +129,18 @@ class Connection:
         """The body of an answer as it comes in.
 
         Raises:
-            Transient: the connection broke, or trickles: too little came while it was waited for.
+            Transient: the connection broke.
             Stopped: it was called off.
         """
-        waited, came = 0.0, 0
         while True:
             if self.stopped.is_set():
                 raise Stopped
-            began = time.monotonic()
             try:
                 chunk = response.read1(_CHUNK, decode_content=False)
             except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
                 raise self._explain(error) from None
             if not chunk:
                 return
-            waited, came = waited + time.monotonic() - began, came + len(chunk)
-            if waited >= self._stall:
-                if came < _SLOWEST * waited:
-                    raise Transient(f"it gave {came} bytes in {waited:.1f} s")
-                waited, came = 0.0, 0
             yield chunk
 
     def origin(self) -> str:
@@ -153,15 +154,30 @@ class Connection:
 
     def check_scheme(self, url: str) -> None:
         """Refuse to go on over plain HTTP where others could listen, or to somewhere that is no web address."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise self._unusable() from None
         here = self.reference.is_loopback and is_loopback(parts.netloc.rpartition("@")[2])
         allowed = parts.scheme == "https" or (parts.scheme == "http" and (self._plain_http or here))
         if not allowed:
-            raise ToolError(f"{self.where} leads to {redact(url)}, which is not safe to ask", hint=_USE_TLS)
+            raise ToolError(f"{self.where} leads to {redact(url)!a}, which is not safe to ask", hint=_USE_TLS)
 
-    def farewell(self, method: str, url: str, headers: Mapping[str, str]) -> None:
+    def led(self, url: str, place: str) -> str:
+        """The address of `place`, as the answer from `url` named it; refused as by `check_scheme`."""
+        try:
+            found = urljoin(url, place)
+        except ValueError:
+            raise self._unusable() from None
+        self.check_scheme(found)
+        return found
+
+    def farewell(self, request: Request) -> None:
         """A request whose answer changes nothing, also after `stopped`."""
-        self._pool(url).request(method, url, headers=headers, redirect=False, retries=False, timeout=2.0)
+        self._pool(request.url).request(
+            request.method, request.url, headers=request.headers, redirect=False, retries=False, timeout=2.0,
+            preload_content=False,
+        ).close()  # fmt: skip
 
     def wait(self, failures: int, asked: float | None) -> None:
         """Wait before the next try, for as long as the registry `asked`, in seconds, or longer each time.
@@ -179,9 +195,12 @@ class Connection:
             hint="Try again later: what was sent or received whole is not sent or received again.",
         )
 
+    def _unusable(self) -> ToolError:
+        return ToolError(f"{self.where} sent an address or a token that cannot be used")
+
     def _speaks_http(self, host: str) -> bool:
         try:
-            response = self.exchange("GET", f"http://{host}/v2/", {}, None, urllib3.Timeout(5.0))
+            response = self.exchange(Request("GET", f"http://{host}/v2/", timeout=urllib3.Timeout(5.0)))
         except (Transient, HarnessError):
             return False
         response.close()
@@ -195,31 +214,36 @@ class Connection:
         with self._mutex:
             if proxy not in self._pools:
                 options: dict[str, Any] = {"ssl_context": self._context, "maxsize": 8}
-                self._pools[proxy] = (
+                pool = (
                     urllib3.ProxyManager(proxy, proxy_headers=_proxy_headers(proxy), **options)
                     if proxy
                     else urllib3.PoolManager(**options)
                 )
+                pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+                self._pools[proxy] = pool
             return self._pools[proxy]
 
     def _explain(self, error: Exception) -> Transient | HarnessError:
         """What a broken exchange means."""
-        cause: BaseException | None = error
-        while cause is not None:
+        causes = list(_causes(error))
+        for cause in causes:
             if isinstance(cause, Stopped):
                 raise cause
+            if isinstance(cause, TrickleError):
+                return Transient(str(cause))
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return ToolError(
                     f"The certificate of {self.reference.host} is not accepted: {cause.verify_message}",
                     hint="Give the file of the authority that signed it: --ca FILE, or SSL_CERT_FILE.",
                 )
-            reason = getattr(cause, "reason", None)
-            cause = cause.__cause__ or cause.__context__ or (reason if isinstance(reason, BaseException) else None)
         match error:
             case urllib3.exceptions.ReadTimeoutError() | TimeoutError():
-                return Transient(f"it said nothing for {self.timeout.read_timeout or 0:g} s")
+                return Transient(f"it said nothing for {self._timeout.read_timeout or 0:g} s")
             case urllib3.exceptions.NameResolutionError():
-                return ToolError(f"There is no registry {self.reference.host}: its name is not known")
+                return ToolError(
+                    f"There is no registry {self.reference.host}: its name is not known",
+                    hint="Is it spelt right, and does this machine have a network?",
+                )
             case urllib3.exceptions.NewConnectionError():
                 return Transient("nobody answers there")
             case urllib3.exceptions.ConnectTimeoutError():
@@ -228,7 +252,38 @@ class Connection:
                 return Transient("the proxy does not let us through")
             case urllib3.exceptions.SSLError() | ssl.SSLError():
                 return ToolError(f"{self.reference.host} does not speak TLS", hint=f"Is it a registry? {_USE_TLS}")
+        if any(isinstance(cause, TimeoutError) for cause in causes):
+            return Transient("it did not take in time what it was sent")
         return Transient("the connection broke")
+
+
+class _PlainConnection(urllib3.connection.HTTPConnection):
+    response_class = PacedResponse
+
+    def send(self, data: Any) -> None:
+        if self.sock is not None:  # used before: it would wait for as long as the last answer was waited for
+            self.sock.settimeout(self.timeout)
+        super().send(data)
+
+
+class _SecureConnection(_PlainConnection, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what is behind it."""
+    while error is not None:
+        yield error
+        reason = getattr(error, "reason", None)
+        error = error.__cause__ or error.__context__ or (reason if isinstance(reason, BaseException) else None)
 
 
 def patience(stall: float, answer: float) -> urllib3.Timeout:
@@ -252,7 +307,10 @@ def _trusted(ca: Path | None, host: str) -> ssl.SSLContext:
             context.load_verify_locations(path)
     except OSError as error:  # ssl.SSLError is one
         named = ", ".join(map(str, [*([bundle] if bundle else []), *own]))
-        raise UsageError(f"Certificates cannot be read from {named}: {error.strerror or error}") from error
+        raise UsageError(
+            f"Certificates cannot be read from {named}: {error.strerror or error}",
+            hint="Name a file in PEM format that holds the certificate of the authority: --ca FILE, or SSL_CERT_FILE.",
+        ) from error
     return context
 
 

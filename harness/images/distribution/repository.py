@@ -14,16 +14,16 @@ from harness.errors import IntegrityError, PrerequisiteError
 from harness.images.credentials import Credentials
 from harness.images.distribution.authorization import Authorization
 from harness.images.distribution.client import Client
-from harness.images.distribution.connection import ATTEMPTS, Connection, patience
+from harness.images.distribution.connection import ATTEMPTS, PROGRESS, Connection, Request, patience
 from harness.images.distribution.errors import Transient
 from harness.images.distribution.source import Advance
 from harness.images.distribution.upload import Uploads
 from harness.images.remote import RemoteReference
 from harness.record.hashing import digest_of
 from harness.spec.digest import Digest, digest_from_hex
+from harness.store.http import whole_number
 
 MANIFEST_LIMIT = 4 << 20
-_PROGRESS = 1 << 20  # bytes between two failures, from which on they are not counted together
 """The largest manifest that is read, in bytes: what the specification asks registries to take."""
 
 
@@ -68,14 +68,14 @@ class Repository:
             HarnessError: the registry cannot be asked.
             IntegrityError: it says that the blob has another size or digest.
         """
-        answer = self._client.ask("HEAD", self._client.url(f"blobs/{digest}"))
+        answer = self._client.ask(Request("HEAD", self._client.url(f"blobs/{digest}")))
         if answer.status == 404:
             return False
         self._client.expect(answer, (200,), f"to say whether it has {digest}")
         self._client.same_digest(answer, digest)
         length = answer.headers.get("Content-Length")
         if length is not None and length != str(size):
-            raise IntegrityError(f"{self._where} says that {digest} has {length} bytes, and it has {size}")
+            raise IntegrityError(f"{self._where} says that {digest} has {length[:20]} bytes, and it has {size}")
         return True
 
     def upload(self, digest: Digest, path: Path, advance: Advance) -> None:
@@ -98,9 +98,8 @@ class Repository:
             IntegrityError: it serves other bytes than it was given.
         """
         digest = digest_of(data)
-        answer = self._client.ask(
-            "PUT", self._client.url(f"manifests/{tag or digest}"), headers={"Content-Type": media_type}, body=data
-        )
+        url = self._client.url(f"manifests/{tag or digest}")
+        answer = self._client.ask(Request("PUT", url, {"Content-Type": media_type}, data))
         self._client.expect(answer, (201,), "to take the image's manifest")
         self._client.same_digest(answer, digest)
         self.manifest(digest, media_type)
@@ -114,9 +113,8 @@ class Repository:
             HarnessError: the registry does not give it.
             IntegrityError: it gives other bytes, or more than any manifest has.
         """
-        answer = self._client.ask(
-            "GET", self._client.url(f"manifests/{digest}"), headers={"Accept": accept}, limit=MANIFEST_LIMIT
-        )
+        request = Request("GET", self._client.url(f"manifests/{digest}"), {"Accept": accept})
+        answer = self._client.ask(request, MANIFEST_LIMIT)
         if answer.status == 404:
             raise PrerequisiteError(
                 f"{self._where} holds no image {digest}",
@@ -148,7 +146,7 @@ class Repository:
                     raise Transient("the answer ended early")
                 break
             except Transient as error:
-                failures = failures + 1 if received - before < _PROGRESS else 1
+                failures = failures + 1 if received - before < PROGRESS else 1
                 before = received
                 if failures >= ATTEMPTS:
                     raise self._connection.gave_up(error) from None
@@ -158,10 +156,13 @@ class Repository:
 
     def _part(self, digest: Digest, offset: int, size: int) -> Iterator[bytes]:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        answer = self._client.follow("GET", self._client.url(f"blobs/{digest}"), headers=headers)
+        answer = self._client.follow(Request("GET", self._client.url(f"blobs/{digest}"), headers))
         try:
             if answer.status == 404:
-                raise PrerequisiteError(f"{self._where} does not hold {digest}, which the image's manifest names")
+                raise PrerequisiteError(
+                    f"{self._where} does not hold {digest}, which the image's manifest names",
+                    hint="Push the image again: what the registry has is not sent again.",
+                )
             if answer.status not in (200, 206):
                 self._client.expect(self._connection.read(answer, 0), (200, 206), f"to give {digest}")
             self._client.same_digest(answer, digest)
@@ -170,10 +171,10 @@ class Repository:
                 if not answer.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
                     raise IntegrityError(f"{self._where} served another part of {digest} than it was asked for")
                 skip = 0
-            length = answer.headers.get("Content-Length", "")
-            if length.isdigit() and int(length) != size - offset + skip:
+            length = whole_number(answer.headers.get("Content-Length", ""))
+            if length is not None and length != size - offset + skip:
                 raise IntegrityError(
-                    f"{self._where} says that {digest} has {int(length) + offset - skip} bytes, and its manifest {size}"
+                    f"{self._where} says that {digest} has {length + offset - skip} bytes, and its manifest {size}"
                 )
             yield from self._received(answer, skip, size - offset + skip, digest)
         finally:

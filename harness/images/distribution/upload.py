@@ -5,16 +5,17 @@ Protocol: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.m
 
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import urllib3
 
 from harness.errors import HarnessError, ToolError
 from harness.images.distribution.client import Client
-from harness.images.distribution.connection import ATTEMPTS, Answer, Connection
+from harness.images.distribution.connection import ATTEMPTS, PROGRESS, Answer, Connection, Request
 from harness.images.distribution.errors import Transient
 from harness.images.distribution.source import Advance, Source
 from harness.spec.digest import Digest
+from harness.store.http import whole_number
 
 
 class Uploads:
@@ -32,7 +33,7 @@ class Uploads:
             HarnessError: the registry does not take it.
             IntegrityError: it says that it received something else.
         """
-        size, failures = path.stat().st_size, 0
+        size, failures, furthest = path.stat().st_size, 0, 0
         source = Source(path, size, advance, self._connection.stopped)
         session: tuple[str, int] | None = None
         try:
@@ -52,8 +53,8 @@ class Uploads:
                     if is_there():  # only the answer was lost
                         return
                     session = self._resumed(session[0], size) if session else None
-                    if session and session[1] > offset:
-                        failures = 1
+                    if session and session[1] - furthest >= PROGRESS:
+                        failures, furthest = 1, session[1]
         except BaseException:
             if session:
                 self._client.forget(session[0])
@@ -61,7 +62,7 @@ class Uploads:
 
     def _begin(self) -> str:
         url = self._client.url("blobs/uploads/")
-        answer = self._client.once("POST", url, headers={"Content-Length": "0"})
+        answer = self._client.once(Request("POST", url, {"Content-Length": "0"}))
         self._client.expect(answer, (202,), "to take a layer")
         return self._location(answer, url)
 
@@ -69,7 +70,7 @@ class Uploads:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(source.left)}
         if source.offset:
             headers["Content-Range"] = f"{source.offset}-{source.size - 1}"
-        answer = self._client.once("PATCH", location, headers=headers, body=source)
+        answer = self._client.once(Request("PATCH", location, headers, source))
         if answer.status in (404, 416):
             raise Transient("the upload was forgotten")
         self._client.expect(answer, (202, 204), "to take a layer")
@@ -78,21 +79,22 @@ class Uploads:
     def _resumed(self, location: str, size: int) -> tuple[str, int] | None:
         """Where an upload stands; null where it must begin anew."""
         try:
-            answer = self._client.once("GET", location)
+            answer = self._client.once(Request("GET", location))
             first, _, last = answer.headers.get("Range", "").removeprefix("bytes=").partition("-")
-            if answer.status not in (202, 204) or first != "0" or not last.isdigit():
+            end = whole_number(last)
+            if answer.status not in (202, 204) or first != "0" or end is None:
                 return None
             moved = self._location(answer, location) if answer.headers.get("Location") else location
         except (Transient, HarnessError):
             return None
         # `0-0` is what some registries say of an upload that has nothing yet, and what others say of one byte.
-        received = int(last) + 1 if last != "0" else 0
+        received = end + 1 if end else 0
         return (moved, received) if 0 < received <= size else None
 
     def _finish(self, location: str, digest: Digest) -> None:
         parts = urlsplit(location)
         url = parts._replace(query="&".join(filter(None, (parts.query, urlencode({"digest": digest}))))).geturl()
-        answer = self._client.once("PUT", url, headers={"Content-Length": "0"}, timeout=self._patience)
+        answer = self._client.once(Request("PUT", url, {"Content-Length": "0"}, timeout=self._patience))
         if answer.status == 404:
             raise Transient("the upload was forgotten")
         self._client.expect(answer, (201, 204), f"to keep {digest}")
@@ -102,6 +104,4 @@ class Uploads:
         place: str | None = answer.headers.get("Location")
         if not place:
             raise ToolError(f"{self._connection.where} took an upload and did not say where it goes on")
-        url = urljoin(url, place)
-        self._connection.check_scheme(url)
-        return url
+        return self._connection.led(url, place)

@@ -6,19 +6,22 @@ Formats: https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md an
 `docker save` https://github.com/moby/docker-image-spec/blob/v1.3.1/v1.2.md#combined-image-json--filesystem-changeset-format
 """
 
+import posixpath
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, BinaryIO, Protocol
 
 import msgspec
 
-from harness.errors import IntegrityError, UsageError
+from harness.errors import IntegrityError, ToolError, UsageError, advising
 from harness.images.compression import MAX_UNPACKED, compression_by, decompressed
+from harness.images.distribution.errors import ASK
+from harness.images.members import tar_members
 from harness.locking.base import BaseImage, BaseLayer, BaseReference, Transport, parse_base
 from harness.locking.imagespec import ImageSpec
 from harness.record.hashing import digest_of
@@ -113,10 +116,10 @@ class _Layout:
 class _Archive:
     """An OCI layout, or what `docker save` writes, as one tar archive."""
 
-    def __init__(self, path: Path, archive: tarfile.TarFile) -> None:
+    def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path = path
-        self._archive = archive
-        self.names = {member.name.removeprefix("./"): member for member in archive}
+        self._file = file
+        self.names = {member.name.removeprefix("./"): member for member in tar_members(file, f"The base {path}")}
 
     def manifest(self, digest: Digest) -> bytes | None:
         name = _blob_name(digest)
@@ -130,16 +133,26 @@ class _Archive:
         return b"".join(self.member_chunks(name, _DOCUMENT_LIMIT))
 
     def member_chunks(self, name: str, limit: int) -> Iterator[bytes]:
-        """The bytes of a member, at most `limit` and one more chunk."""
-        stream = None
-        with suppress(KeyError):  # a link to what is not there
-            stream = self._archive.extractfile(self.names[name])
-        if stream is None:
+        """The bytes of a member, at most `limit` and one more."""
+        member = self._file_of(name)
+        if member is None:
             raise UsageError(f"The base {self._path} does not hold {name}", hint="Is the archive whole?")
-        left = limit
-        while left >= 0 and (chunk := stream.read(_CHUNK)):
-            left -= len(chunk)
+        position, left = member.offset_data, min(member.size, limit + 1)
+        while left:
+            self._file.seek(position)
+            chunk = self._file.read(min(_CHUNK, left))
+            if not chunk:
+                raise IntegrityError(f"The base {self._path} is a damaged archive: {name} ends too early")
+            position, left = position + len(chunk), left - len(chunk)
             yield chunk
+
+    def _file_of(self, name: str) -> tarfile.TarInfo | None:
+        """The plain file that a name leads to, over one link at most: `docker save` writes an equal layer as a link."""
+        member = self.names.get(name)
+        if member is not None and (member.issym() or member.islnk()):
+            folder = posixpath.dirname(name) if member.issym() else ""
+            member = self.names.get(posixpath.normpath(posixpath.join(folder, member.linkname)))
+        return member if member is not None and member.isreg() and not member.issparse() else None
 
 
 class _Registry:
@@ -178,6 +191,8 @@ class _Found(msgspec.Struct, frozen=True):
     layers: tuple[tuple[Digest, Callable[[], Iterator[bytes]]], ...]
 
 
+@advising(IntegrityError, "Get the base anew from whoever made it, or name another one in the image spec: `base:`.")
+@advising(ToolError, ASK)
 def load_base(spec: ImageSpec, root: Path, store: Store, progress: Progress) -> BaseImage | None:
     """What the base of `spec` is, its layers unpacked in the store; None where the spec names none.
 
@@ -223,17 +238,15 @@ def _open(reference: BaseReference, root: Path) -> Iterator[_Source]:
         yield _Layout(path)
         return
     try:
-        archive: AbstractContextManager[tarfile.TarFile] = tarfile.open(path, "r:")  # noqa: SIM115 - closed below
-    except (OSError, tarfile.TarError) as error:
+        with path.open("rb") as file:
+            tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    except (OSError, tarfile.HeaderError) as error:
         raise UsageError(
             f"The base {path} cannot be read as a tar archive: {getattr(error, 'strerror', None) or error}",
             hint="`docker save` and `skopeo copy … oci-archive:FILE` write one; a compressed one is unpacked first.",
         ) from error
-    with archive as opened:
-        try:
-            yield _Archive(path, opened)
-        except (tarfile.TarError, EOFError) as error:
-            raise IntegrityError(f"The base {path} is a damaged archive: {error}") from error
+    with path.open("rb") as file:
+        yield _Archive(path, file)
 
 
 def _resolved(source: _Source, reference: BaseReference, architecture: str) -> _Found:

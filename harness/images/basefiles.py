@@ -8,6 +8,7 @@ import msgspec
 
 from harness.errors import IntegrityError, UsageError
 from harness.images.manifest import PATH
+from harness.images.members import tar_members
 from harness.images.paths import MERGED
 from harness.images.tree import Directory, Symlink, Tree
 from harness.locking.imagespec import ImageSpec
@@ -15,6 +16,7 @@ from harness.locking.imagespec import ImageSpec
 _TEXT_LIMIT = 4 << 20
 _INTERPRETERS = ("python3", "python")
 _OURS = "usr/bin"
+_LONGEST_PATH = 4096  # Linux's PATH_MAX: no engine could unpack more
 
 
 class BaseEntry(msgspec.Struct, frozen=True):
@@ -47,15 +49,13 @@ class BaseFiles:
     def __init__(self, layers: Sequence[Path]) -> None:
         self.entries: dict[str, BaseEntry] = {}
         for layer in layers:
-            try:
-                with tarfile.open(layer, "r:") as archive:
-                    members = [(_path_of(member.name), member) for member in archive]
-            except (tarfile.TarError, EOFError) as error:
-                raise IntegrityError(f"A layer of the base is no tar archive: {error}") from error
+            with layer.open("rb") as file:
+                found = tar_members(file, "A layer of the base")
+                members = [(_path_of(member.name), _entry(member, layer)) for member in found]
             self._delete([path for path, _ in members])
-            for path, member in members:
+            for path, entry in members:
                 if path and not _name(path).startswith(".wh."):
-                    self._add(path, member, layer)
+                    self._add(path, entry)
 
     def text(self, path: str) -> str:
         """The text of a small file; empty where there is none."""
@@ -91,16 +91,20 @@ class BaseFiles:
                 if path not in gone and not any(above in gone or above in emptied for above in _above(path))
             }
 
-    def _add(self, path: str, member: tarfile.TarInfo, layer: Path) -> None:
+    def _add(self, path: str, entry: BaseEntry) -> None:
         there = self.entries.get(path)
-        if there is not None and there.is_folder and not member.isdir():
-            self.entries = {name: entry for name, entry in self.entries.items() if not name.startswith(f"{path}/")}
-        self.entries[path] = BaseEntry(
-            member.type, member.mode & 0o7777, member.linkname, layer, member.offset_data, member.size
-        )
+        if there is not None and there.is_folder and not entry.is_folder:
+            self.entries = {name: below for name, below in self.entries.items() if not name.startswith(f"{path}/")}
+        self.entries[path] = entry
+
+
+def _entry(member: tarfile.TarInfo, layer: Path) -> BaseEntry:
+    return BaseEntry(member.type, member.mode & 0o7777, member.linkname, layer, member.offset_data, member.size)
 
 
 def _path_of(name: str) -> str:
+    if len(name) > _LONGEST_PATH:
+        raise IntegrityError(f"A layer of the base has a member whose path has {len(name)} characters")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise IntegrityError(f"A layer of the base has the member {name!a}, which leads out of the image")

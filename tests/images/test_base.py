@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from backports import zstd
-from image_packages import Checkout, deb, folder, member, symlink, tar
+from image_packages import Checkout, deb, folder, hardlink, member, symlink, tar
 from registries import debian_registry
 
 from harness.errors import IntegrityError, OutdatedLockError, PrerequisiteError, UsageError
@@ -433,6 +433,95 @@ def test_members_are_read_from_the_start_of_an_archive(checkout: Checkout, layou
         archive.add(layout.path, ".")
     (checkout.root / "dotted.tar").write_bytes(target.getvalue())
     assert make(checkout, f"archive:dotted.tar@{digest}")
+
+
+def saved(checkout: Checkout, *members: tuple[tarfile.TarInfo, bytes]) -> str:
+    """The `base` of an archive as `docker save` wrote them long: a folder a layer, and another image in `one`."""
+    layer = tar(ROOT)
+    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"diff_ids": [digest_of(layer)]}}).encode()
+    document = [{"Config": "config.json", "Layers": ["two/layer.tar"]}]
+    data = tar(
+        [member("one/layer.tar", layer), *members, member("config.json", config),
+         member("manifest.json", json.dumps(document).encode())]
+    )  # fmt: skip
+    (checkout.root / "saved.tar").write_bytes(data)
+    return f"archive:saved.tar@{digest_of(config)}"
+
+
+@pytest.mark.parametrize(
+    "link", [symlink("two/layer.tar", "../one/layer.tar"), hardlink("two/layer.tar", "one/layer.tar")]
+)
+def test_a_layer_that_docker_saved_as_a_link_to_an_equal_one_is_read(
+    link: tuple[tarfile.TarInfo, bytes], checkout: Checkout
+) -> None:
+    lock = make(checkout, saved(checkout, link))
+    assert lock.layers[0].digest == digest_of(tar(ROOT))
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        [],
+        [symlink("two/layer.tar", "layer.tar")],
+        [symlink("two/layer.tar", "../three"), symlink("three", "two/layer.tar")],
+        [symlink("two/layer.tar", "../three"), symlink("three", "one/layer.tar")],
+        [hardlink("two/layer.tar", "two/layer.tar")],
+        [symlink("two/layer.tar", "/etc/passwd")],
+        [symlink("two/layer.tar", "../../one/layer.tar")],
+        [folder("two/layer.tar/")],
+    ],
+)
+def test_links_in_an_archive_are_followed_to_a_file_of_it_and_no_further(
+    links: list[tuple[tarfile.TarInfo, bytes]], checkout: Checkout
+) -> None:
+    with pytest.raises(UsageError, match=r"does not hold two/layer\.tar"):
+        make(checkout, saved(checkout, *links))
+
+
+def header(kind: bytes, size: int) -> bytes:
+    """A header that says of a member how long it is, as no writer would."""
+    info = tarfile.TarInfo("x")
+    info.type = kind
+    data = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    data[124:136] = (0xFF if size < 0 else 0x80).to_bytes(1, "big") + (size % (1 << 88)).to_bytes(11, "big")
+    data[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(data))[0]
+    return bytes(data)
+
+
+LYING = {
+    "a long name": header(tarfile.GNUTYPE_LONGNAME, 3 << 20) + bytes(3 << 20),
+    "extended headers": header(tarfile.XHDTYPE, 3 << 20) + bytes(3 << 20),
+    "headers of headers": header(tarfile.XHDTYPE, 0) * 3000,
+    "a negative size": header(tarfile.REGTYPE, -512),
+    "a size that no file has": header(tarfile.REGTYPE, 1 << 80),
+    "a file that ends too early": header(tarfile.REGTYPE, 1 << 20) + bytes(512),
+    "a damaged header": b"x" * 1000,
+}
+
+
+@pytest.mark.parametrize("lie", LYING)
+def test_no_header_of_a_base_is_believed(lie: str, checkout: Checkout, layout: Layout) -> None:
+    (checkout.root / "lying.tar").write_bytes(tar([member("first", b"1")])[:1024] + LYING[lie])
+    with pytest.raises(IntegrityError, match="damaged") as refused:
+        make(checkout, f"archive:lying.tar@{DIGEST}")
+    assert "base" in (refused.value.hint or "")
+    with pytest.raises(IntegrityError, match="damaged"):
+        BaseFiles([checkout.root / "lying.tar"])
+
+
+def test_headers_take_only_so_much_in_all(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = tar([member(f"{number}", b"") for number in range(1000)])
+    (checkout.root / "many.tar").write_bytes(many)
+    assert len(BaseFiles([checkout.root / "many.tar"]).entries) == 1000
+    monkeypatch.setattr("harness.images.members.MAX_HEADERS", 400_000)
+    with pytest.raises(IntegrityError, match="headers take more than"):
+        BaseFiles([checkout.root / "many.tar"])
+
+
+def test_a_path_that_no_system_takes_is_refused(checkout: Checkout) -> None:
+    (checkout.root / "long.tar").write_bytes(tar([member("a/" * 3000, b"")]))
+    with pytest.raises(IntegrityError, match="a member whose path has 6000 characters"):
+        BaseFiles([checkout.root / "long.tar"])
 
 
 def test_a_base_is_pulled_from_a_registry(checkout: Checkout, layout: Layout, tmp_path: Path) -> None:

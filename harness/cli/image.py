@@ -113,7 +113,7 @@ def _show_sizes(name: str, *, as_json: bool) -> int:
 
 @app.command()
 def export(
-    output: Annotated[Path, typer.Argument(help="The folder or file to write; it must not be there yet.")],
+    output: Annotated[Path, typer.Argument(help="The file to write, in place of one that is there; or a new folder.")],
     name: Annotated[str, typer.Option("--image", help="The image: a name under docker/.")] = "cpu",
     layout: Annotated[Format, typer.Option("--format", help="layout: OCI folder; archive: one file.")] = Format.ARCHIVE,
 ) -> int:

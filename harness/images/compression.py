@@ -5,6 +5,7 @@ registry's disk, never an environment. Formats: RFC 1952, RFC 8878.
 """
 
 import sys
+import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -23,10 +24,12 @@ _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
 _WINDOW = 27  # 128 MiB, beyond which zstd itself asks before it takes that much memory
 _PIECE = 1 << 20
+_FED = 1 << 16  # each new member copies what is left of what was fed
 MAX_UNPACKED = 64 << 30
 """How large a layer may be unpacked, in bytes: no image has larger ones, and a bomb has."""
 _MAX_RATIO = 100
 _FREE = 64 << 20  # may be unpacked from however little: a file of zeros is no bomb yet
+_FREE_MEMBERS = 1000  # may hold nothing; beyond these, members hold a tar's block each, or it is for the work they make
 
 
 class Compression(StrEnum):
@@ -84,19 +87,22 @@ def decompressed(chunks: Iterable[bytes], compression: Compression) -> Iterator[
     All of `chunks` is read, so that whoever checks them sees all of them.
 
     Raises:
-        IntegrityError: the bytes are not compressed so, end too early, or become far more than they are.
+        IntegrityError: the bytes are not compressed so, end too early, become far more than they are, or are of many
+            members (frames, of zstd) that hold nothing.
     """
     if compression is Compression.NONE:
         yield from chunks
         return
-    given = made = 0
+    given = made = members = 0
     member: _Gzip | _Zstd | None = None
-    for chunk in chunks:
-        data = chunk
-        given += len(chunk)
+    for data in _fed(chunks):
+        given += len(data)
         while data or (member is not None and member.has_more):
             if member is None or member.eof:  # one ends and another begins
                 member = _Gzip() if compression is Compression.GZIP else _Zstd()
+                members += 1
+                if members > _FREE_MEMBERS + made // tarfile.BLOCKSIZE:
+                    raise IntegrityError(f"A layer of {made} bytes is compressed in more than {members} parts")
             try:
                 piece, data = member.decompress(data)
             except (zlib.error, zstd.ZstdError):
@@ -108,6 +114,13 @@ def decompressed(chunks: Iterable[bytes], compression: Compression) -> Iterator[
                 yield piece
     if member is None or not member.eof:
         raise IntegrityError(f"A layer's {compression.value} data ends too early")
+
+
+def _fed(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """`chunks` in small pieces."""
+    for chunk in chunks:
+        for start in range(0, len(chunk), _FED):
+            yield chunk[start : start + _FED]
 
 
 class _Gzip:

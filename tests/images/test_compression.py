@@ -64,3 +64,38 @@ def test_a_bomb_is_stopped_before_it_fills_the_disk(compression: Compression) ->
     assert 1 << 20 < sum(sizes) <= max(64 << 20, 100 * len(bomb))
     small = bytes(60 << 20)  # what is small is none, however well it was packed
     assert unpack(pack(small, compression), compression) == small
+
+
+def skippable(data: bytes) -> bytes:
+    """A frame that zstd's readers pass over (RFC 8878, 3.1.2)."""
+    return (0x184D2A50).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data
+
+
+EMPTY = {
+    "empty members of gzip": (gzip.compress(b"", mtime=0), Compression.GZIP),
+    "empty frames of zstd": (zstd.compress(b""), Compression.ZSTD),
+    "frames that are skipped": (skippable(b""), Compression.ZSTD),
+}
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+def test_parts_without_end_that_hold_nothing_are_refused(kind: str) -> None:
+    part, compression = EMPTY[kind]
+    with pytest.raises(IntegrityError, match=r"A layer of 0 bytes is compressed in more than 1[0-9]{3} parts"):
+        unpack(part * 100_000, compression)
+    # A few are no harm, wherever they stand.
+    assert unpack(part * 100 + pack(DATA, compression) + part * 100, compression) == DATA
+
+
+@pytest.mark.parametrize("compression", PACKED)
+def test_a_part_for_each_block_of_a_tar_is_taken(compression: Compression) -> None:
+    """As builders write layers of which each file can be read by itself."""
+    block = gzip.compress if compression is Compression.GZIP else zstd.compress
+    parts = b"".join(block(DATA[start : start + 512]) for start in range(0, 2 << 20, 512))
+    assert unpack(parts, compression) == DATA[: 2 << 20]
+
+
+def test_the_contents_of_a_frame_that_is_skipped_are_nowhere() -> None:
+    assert unpack(skippable(b"hidden" * 100_000) + pack(DATA, Compression.ZSTD), Compression.ZSTD) == DATA
+    with pytest.raises(IntegrityError, match="ends too early"):
+        unpack(pack(DATA, Compression.ZSTD) + skippable(bytes(100))[:-1], Compression.ZSTD)

@@ -391,7 +391,10 @@ def _array(values: Any) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{type(values).__name__} is no array of numbers: {error}") from error
+        raise UsageError(
+            f"{type(values).__name__} is no array of numbers: {error}",
+            hint="Give whole numbers, float32 or float64, as many in each row, and tensors on the CPU.",
+        ) from error
     if array.dtype.kind == "f" and array.dtype.itemsize in (4, 8):
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype.kind in "iu":

@@ -57,7 +57,10 @@ def _walk(top: Path, below: str, links: Links, hidden: bool, above: tuple[tuple[
         own = folder.stat()
         entries = list(os.scandir(folder))
     except OSError as error:
-        raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
+        raise UsageError(
+            f"{folder} cannot be read: {error.strerror}",
+            hint="Name a folder that is there and that this user may read.",
+        ) from error
     if (own.st_dev, own.st_ino) in above:
         raise UsageError(f"{folder} leads back to a folder that it is in", hint="Use links='skip'.")
     for entry in entries:

@@ -106,5 +106,8 @@ def _number(what: str, value: SupportsIndex, largest: int = LARGEST) -> int:
     except TypeError:
         number = -1
     if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_") or not 0 <= number <= largest:
-        raise UsageError(f"The {what} {value!r} is no whole number from 0 to {largest}")
+        raise UsageError(
+            f"The {what} {value!r} is no whole number from 0 to {largest}",
+            hint="Give a Python or NumPy integer within that.",
+        )
     return number

@@ -37,7 +37,10 @@ def encode_key(value: Any) -> bytes:
             try:
                 return _tagged(b"s", value.encode())
             except UnicodeEncodeError as error:
-                raise UsageError(f"The key {value!a:.60} holds half a surrogate pair, which is no text") from error
+                raise UsageError(
+                    f"The key {value!a:.60} holds half a surrogate pair, which is no text",
+                    hint="Read it with its own encoding, or take its bytes: os.fsencode(name) for a file's name.",
+                ) from error
         case bytes():
             return _tagged(b"y", bytes(value))
         case tuple():

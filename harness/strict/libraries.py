@@ -105,7 +105,10 @@ def _refuse_in_lightgbm(basic: Any, given: Mapping[str, Any], threads: int, stop
     for spelling in basic._ConfigAliases.get("device_type"):
         device = str(given.get(spelling, "cpu")).lower()
         if device != "cpu":
-            stop(f"lightgbm: {spelling}={device!r} is refused: its GPU trainers add up in no fixed order (atomicAdd)")
+            stop(
+                f"lightgbm: {spelling}={device!r} is refused: its GPU trainers add up in no fixed order (atomicAdd); "
+                f"set {spelling}=cpu, or use REPRO_MODE=best_effort"
+            )
     for name in _THREAD_DEPENDENT if threads > 1 else ():
         for spelling in basic._ConfigAliases.get(name):
             if _is_true(given.get(spelling)):

@@ -144,4 +144,7 @@ def _imported(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise PrerequisiteError(f"The checkpoint holds the random state of {name}, which is not installed") from error
+        raise PrerequisiteError(
+            f"The checkpoint holds the random state of {name}, which is not installed",
+            hint=f"Resume in the environment that wrote it, or install {name}.",
+        ) from error

@@ -93,7 +93,10 @@ class ResumableSampler:
         """
         for name, own in (("length", self._length), ("seed", self._seed), ("shuffle", self._shuffle)):
             if state[name] != own:
-                raise UsageError(f"The checkpoint's sampler has {name} {state[name]!r}, this one {own!r}")
+                raise UsageError(
+                    f"The checkpoint's sampler has {name} {state[name]!r}, this one {own!r}",
+                    hint="Make the sampler as it was then, or start anew in another folder.",
+                )
         self._epoch, self._position = state["epoch"], state["position"]
         self._loader_state = state["loader"]
         self._asked = 0

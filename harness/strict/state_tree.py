@@ -278,7 +278,10 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise PrerequisiteError(f"The checkpoint holds arrays of {name}, which is not installed here") from error
+        raise PrerequisiteError(
+            f"The checkpoint holds arrays of {name}, which is not installed here",
+            hint=f"Load it in the environment that wrote it, or install {name}.",
+        ) from error
 
 
 def _axes(strides: Sequence[int]) -> tuple[int, ...]:

@@ -126,7 +126,10 @@ class TrainingState:
         parts = found.state["parts"]
         if set(parts) != set(self._parts):
             differ = ", ".join(sorted(set(parts) ^ set(self._parts)))
-            raise UsageError(f"{found.path} was written with other parts: {differ} is on one side alone")
+            raise UsageError(
+                f"{found.path} was written with other parts: {differ} is on one side alone",
+                hint="Hand over the parts of then, or start anew in another folder.",
+            )
         for name, part in self._parts.items():
             part.load_state_dict(parts[name])
         restore_random_states(found.state["random"], self._generators)

@@ -61,7 +61,10 @@ def _read_task(path: Path) -> TrainingTask:
     except (OSError, msgspec.DecodeError) as error:
         raise UsageError(f"{path} cannot be read as a task: {error}", hint="Write it with `harness run`.") from error
     if task.schema != SCHEMA:
-        raise UsageError(f"{path} is written as {task.schema[:60]}, this trainer reads {SCHEMA}")
+        raise UsageError(
+            f"{path} is written as {task.schema[:60]}, this trainer reads {SCHEMA}",
+            hint="Start the trainer with the `harness run` of the same version.",
+        )
     return task
 
 

@@ -47,7 +47,10 @@ def average(cell: CellTask, data: Path, output: Path) -> CellAverage:
     members = [np.load(data / name, allow_pickle=False) for name in cell.members]
     rows, truth = (np.load(data / name, allow_pickle=False) for name in (cell.rows, cell.truth))
     if any(member.shape != truth.shape for member in members) or len(rows) != len(truth):
-        raise IntegrityError(f"The members' predictions of {cell.target} are not of the same rows")
+        raise IntegrityError(
+            f"The members' predictions of {cell.target} are not of the same rows",
+            hint="Train the members again with one configuration: `ml-train` with all seeds.",
+        )
     predictions = exact_mean(members)
     save_array(output / cell.result, predictions)
     return CellAverage(

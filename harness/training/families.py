@@ -46,7 +46,10 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
             IntegrityError: a library was not probed.
         """
         if missing := [library for library in self.probes if library not in probes]:
-            raise IntegrityError(f"Family {self.name} uses {', '.join(missing)}, which the run has not probed")
+            raise IntegrityError(
+                f"Family {self.name} uses {', '.join(missing)}, which the run has not probed",
+                hint="Both are the harness's own doing: start the run anew, and report it if it comes again.",
+            )
         return signature({library: dict(probes[library]) for library in self.probes})
 
     def threads_in_group(self, threads: int, *, strict: bool) -> int | None:

@@ -73,7 +73,10 @@ def take_finished(
         return None
     result, name = decode(found.state["result"])
     if not name or Path(name).name != name:
-        raise IntegrityError(f"{found.path} names the model file {name!r}, which is no file's name")
+        raise IntegrityError(
+            f"{found.path} names the model file {name!r}, which is no file's name",
+            hint="The harness did not write that: start the run anew, without --resume.",
+        )
     save_array(predictions, found.state["predictions"])
     with writing(folder):
         write_atomically(folder / name, found.state["model"])

@@ -133,14 +133,19 @@ def make_plugins_importable() -> None:
 def _checked(predictions: Any, rows: int, kind: TargetKind) -> Values:
     values = _vector(predictions, rows, "predictions")
     if kind is TargetKind.CLASSIFICATION and ((values < 0.0) | (values > 1.0)).any():
-        raise ToolError("The predictions of a classification are not all probabilities between 0 and 1")
+        raise ToolError(
+            "The predictions of a classification are not all probabilities between 0 and 1",
+            hint="Let the plugin's predict_proba give the probability of each class.",
+        )
     return values
 
 
 def _vector(values: Any, length: int, what: str) -> Values:
     vector = np.ascontiguousarray(values, dtype=np.float64)
     if vector.shape != (length,):
-        raise ToolError(f"The {what} have the shape {vector.shape}, not ({length},)")
+        raise ToolError(
+            f"The {what} have the shape {vector.shape}, not ({length},)", hint="Let the plugin give a number a row."
+        )
     if not np.isfinite(vector).all():
         raise ToolError(
             f"{int((~np.isfinite(vector)).sum())} of the {length} {what} are NaN or infinite",

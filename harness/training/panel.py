@@ -195,7 +195,7 @@ def _selected(panel: Panel, data: Data, file: Path) -> Panel:
     start = None if data.start is None else day_number(data.start, "data.start")
     end = None if data.end is None else day_number(data.end, "data.end")
     if start is not None and end is not None and start > end:
-        raise UsageError(f"data.start {data.start} is after data.end {data.end}")
+        raise UsageError(f"data.start {data.start} is after data.end {data.end}", hint="Exchange the two.")
     inside = np.ones(len(panel.dates), dtype=bool)
     inside &= True if start is None else panel.dates >= start
     inside &= True if end is None else panel.dates <= end
@@ -209,7 +209,9 @@ def _selected(panel: Panel, data: Data, file: Path) -> Panel:
         if data.symbols is not None and not has_values:
             raise UsageError(f"{file.name} has no value for {symbol} in the dates asked for", hint="Leave it out.")
     if not filled.any():
-        raise UsageError(f"{file.name} holds no price in the dates asked for")
+        raise UsageError(
+            f"{file.name} holds no price in the dates asked for", hint="Widen data.start and data.end, or name others."
+        )
     used = inside & present[:, filled].any(axis=1)
     notes = list(panel.notes)
     if not filled.all():

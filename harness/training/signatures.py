@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from harness.errors import UsageError
 from harness.record.hashing import signature
 from harness.spec.digest import Digest, digest_from_hex
+from harness.spec.documents import suggestion
 from harness.training.cells import Cells, cells_of
 
 SCHEMA = "harness.table/1"
@@ -61,7 +62,10 @@ def table_signature(
                     f"The table has a column twice: {', '.join(sorted(found))}", hint="Rename one of the two."
                 )
             if names is not None and names != sorted(found):
-                raise UsageError(f"The parts of the table have other columns: {sorted(found)}, not {names}")
+                raise UsageError(
+                    f"The parts of the table have other columns: {sorted(found)}, not {names}",
+                    hint="Sign parts of one table together, and other tables each by itself.",
+                )
             names = sorted(found)
             for batch in batches:
                 rows.add(_cells_of_rows(batch, names))
@@ -71,7 +75,10 @@ def table_signature(
             {"schema": SCHEMA, "columns": names, "ordered": ordered, "rows": rows.count, "content": rows.digest()}
         )
     except (pa.ArrowException, OSError) as error:
-        raise UsageError(f"The table cannot be read: {' '.join(str(error).split())[:300]}") from error
+        raise UsageError(
+            f"The table cannot be read: {' '.join(str(error).split())[:300]}",
+            hint="Give CSV in UTF-8, Parquet or an Arrow file; export it again if it is damaged.",
+        ) from error
     finally:
         rows.close()
 
@@ -171,7 +178,7 @@ def _open_file(path: Path, types: Mapping[str, pa.DataType], size: int) -> tuple
         batches = (feather.get_batch(number) for number in range(feather.num_record_batches))
         return feather.schema.names, _cut(batches, size)
     if not start:
-        raise UsageError(f"{path} is empty")
+        raise UsageError(f"{path} is empty", hint="Export it again, with its header even where it has no rows.")
     return _open_csv(path, types, size)
 
 
@@ -197,7 +204,7 @@ def _open_csv(path: Path, types: Mapping[str, pa.DataType], size: int) -> tuple[
             raise UsageError(f"{path} begins with an empty line", hint="Begin it with the name of its column.")
     for name in types:
         if name not in names:
-            raise UsageError(f"{path} has no column {name!a}, which types names")
+            raise UsageError(f"{path} has no column {name!a}, which types names", hint=suggestion(name, names))
     stream = pa.input_stream(path, compression="detect")
     if set(names) <= set(types):
         opened = pa_csv.open_csv(stream, read_options=reading, parse_options=parsing, convert_options=converting)

@@ -27,6 +27,7 @@ _MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A"]
 _NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _PARQUET_SUFFIXES = (".parquet", ".pq")
+_EXPORT = "Export it again, as CSV in UTF-8, as gzipped CSV or as Parquet."
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,10 @@ def _reading(file: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{file.name} holds text that is not UTF-8", hint="Export it as CSV in UTF-8, as gzipped CSV or as Parquet."
-        ) from error
+        raise UsageError(f"{file.name} holds text that is not UTF-8", hint=_EXPORT) from error
     except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
         reason = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(error).split()))[:300]
-        raise UsageError(f"{file.name} cannot be read as a table: {reason}") from error
+        raise UsageError(f"{file.name} cannot be read as a table: {reason}", hint=_EXPORT) from error
 
 
 def _table(
@@ -103,11 +102,14 @@ def _table(
 ) -> Table:
     """The columns `wanted` as arrays; those in `numbers` must hold them."""
     if table.num_rows == 0:
-        raise UsageError(f"{file.name} is empty: it has a header and no rows")
+        raise UsageError(f"{file.name} is empty: it has a header and no rows", hint=_EXPORT)
     columns = {name: _numbers(table[name]) for name in wanted if name not in (date_column, *keys)}
     for name in numbers:
         if columns[name] is None:
-            raise UsageError(f"The column {name!a} of {file.name} holds {table[name].type}, not numbers")
+            raise UsageError(
+                f"The column {name!a} of {file.name} holds {table[name].type}, not numbers",
+                hint="Store it as numbers, an empty field where one is missing, or leave the column out.",
+            )
     return Table(
         dates=_dates(file, date_column, table[date_column]),
         keys={name: _text(file, name, table[name]) for name in keys},
@@ -122,7 +124,7 @@ def _open(file: Path) -> tuple[pa.NativeFile, bool]:
     with file.open("rb") as stream:
         start = stream.read(4096)
         if not start:
-            raise UsageError(f"{file.name} is empty")
+            raise UsageError(f"{file.name} is empty", hint=_EXPORT)
         stream.seek(0)
         if start.startswith(_GZIP):
             with gzip.GzipFile(fileobj=stream) as unpacked:
@@ -133,7 +135,7 @@ def _open(file: Path) -> tuple[pa.NativeFile, bool]:
     if size > MAX_BYTES:
         raise UsageError(f"{file.name} holds more than {MAX_BYTES} bytes", hint="Split it, or keep fewer columns.")
     if not data.strip():
-        raise UsageError(f"{file.name} is empty")
+        raise UsageError(f"{file.name} is empty", hint=_EXPORT)
     is_parquet = start.startswith(_PARQUET)
     if not is_parquet and file.suffix.lower() in _PARQUET_SUFFIXES:
         raise UsageError(f"{file.name} is not Parquet: it does not begin with PAR1", hint="Export it again.")
@@ -196,7 +198,10 @@ def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
 def _text(file: Path, name: str, column: pa.ChunkedArray) -> NDArray[np.str_]:
     codes, values = _encoded(file, name, column)
     if not pa.types.is_string(values.type) and not pa.types.is_large_string(values.type):
-        raise UsageError(f"The column {name!a} of {file.name} holds {values.type}, not text")
+        raise UsageError(
+            f"The column {name!a} of {file.name} holds {values.type}, not text",
+            hint="Store it as text: numbers lose leading zeros, and are written in more ways than one.",
+        )
     return np.array(values.to_pylist(), dtype=np.str_)[codes]
 
 
@@ -238,7 +243,7 @@ def _encoded(file: Path, name: str, column: pa.ChunkedArray) -> tuple[NDArray[np
     """A column as indices into its different values."""
     if column.null_count:
         row = pc.index(pc.is_null(column), value=True).as_py() + 1
-        raise UsageError(f"{file.name}: {name} is missing in data row {row}")
+        raise UsageError(f"{file.name}: {name} is missing in data row {row}", hint="Fill it in, or drop the row.")
     whole: Any = column.combine_chunks()
     if isinstance(whole, pa.ChunkedArray):
         whole = pa.concat_arrays(whole.unify_dictionaries().chunks)

@@ -101,11 +101,19 @@ def check_rows(features: Floats, target: Floats, sample_weight: Floats | None, k
             is not 0 and 1 with both present.
     """
     if features.ndim != 2 or target.shape != (len(features),):
-        raise UsageError(f"features {features.shape} and target {target.shape} don't fit together")
+        raise UsageError(
+            f"features {features.shape} and target {target.shape} don't fit together",
+            hint="Features are (rows, columns), the target is (rows,).",
+        )
     if sample_weight is not None and sample_weight.shape != target.shape:
-        raise UsageError(f"sample_weight {sample_weight.shape} doesn't fit the target {target.shape}")
+        raise UsageError(
+            f"sample_weight {sample_weight.shape} doesn't fit the target {target.shape}", hint="Give a weight a row."
+        )
     if 0 in features.shape:
-        raise UsageError(f"There is nothing to train on: the features are {features.shape[0]} x {features.shape[1]}")
+        raise UsageError(
+            f"There is nothing to train on: the features are {features.shape[0]} x {features.shape[1]}",
+            hint="Ask for more dates or other features, or give the folds more rows.",
+        )
     if not np.isfinite(target).all():
         raise UsageError("The target holds NaN or infinity", hint="Drop those rows.")
     if np.isinf(features).any():
@@ -127,7 +135,10 @@ def check_features(features: Floats, columns: int) -> None:
         UsageError: the number of columns differs.
     """
     if features.ndim != 2 or features.shape[1] != columns:
-        raise UsageError(f"features {features.shape} don't fit a model of {columns} columns")
+        raise UsageError(
+            f"features {features.shape} don't fit a model of {columns} columns",
+            hint="Give the columns that it was fitted to, in the same order.",
+        )
 
 
 def probabilities(kind: TargetKind, positive: Floats) -> Floats:

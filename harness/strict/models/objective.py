@@ -61,7 +61,10 @@ class _Checked:
             raise
         except Exception as error:
             traceback.print_exc()
-            raise UsageError(f"{KEY}: {self._place} failed: {error}") from error
+            raise UsageError(
+                f"{KEY}: {self._place} failed: {error}",
+                hint="Its traceback is in the run's log; it gets (predictions, target), and gives (gradient, hessian).",
+            ) from error
         for name, part in (("gradient", gradient), ("hessian", hessian)):
             if part.shape != truth.shape or not np.isfinite(part).all():
                 raise UsageError(

@@ -34,7 +34,10 @@ class PluginLibrary:
             raise
         except Exception as error:
             traceback.print_exc()
-            raise UsageError(f"{KEY}: {config[KEY]} cannot make an estimator: {error}") from error
+            raise UsageError(
+                f"{KEY}: {config[KEY]} cannot make an estimator: {error}",
+                hint="Its traceback is in the run's log; it is called as factory(base_config, seed, problem_kind).",
+            ) from error
         return checked(made, str(config[KEY]))
 
 

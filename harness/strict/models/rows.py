@@ -49,7 +49,10 @@ def hold_out(rows: Rows, fraction: float, timeline: Timeline | None) -> tuple[Ro
     if timeline is not None:
         moments = timeline.moments
         if moments.shape != (count,) or (np.diff(moments) < 0).any():
-            raise UsageError(f"A timeline of the shape {moments.shape} is none of {count} rows in the order of time")
+            raise UsageError(
+                f"A timeline of the shape {moments.shape} is none of {count} rows in the order of time",
+                hint="Give a moment a row, and sort the rows by it.",
+            )
         first = int(np.searchsorted(moments, moments[first], side="left"))
         last = int(np.searchsorted(moments, moments[first] - timeline.gap, side="left"))
     if last < 1:

@@ -4,6 +4,8 @@ import signal
 
 import pytest
 
+from tests.tools import need
+
 # A shell starts its background jobs deaf to Ctrl-C, and programs hand that down: the tests of Ctrl-C need ears.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,6 +32,11 @@ _TOGETHER = (
     ("test_noxfile.py",),
     ("training/test_trainer.py",),
 )  # fmt: skip
+
+
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("needs"):
+        need(*mark.args)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -20,6 +19,7 @@ from harness.images.credentials import Credentials
 from harness.images.distribution.repository import Repository
 from harness.images.remote import parse_remote
 from harness.record.hashing import digest_of
+from tests.tools import need
 
 USER, PASSWORD = "tester", "a secret: with 'marks'"
 
@@ -51,8 +51,7 @@ def debian_registry(
     folder: Path, *, login: bool = False, certificate: tuple[Path, Path] | None = None
 ) -> Iterator[Registry]:
     """Debian's docker-registry on a loopback port."""
-    if shutil.which("docker-registry") is None:
-        pytest.skip("docker-registry is not installed (Debian's package of that name)")
+    need("docker-registry")
     folder.mkdir()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -64,8 +63,7 @@ def debian_registry(
         "http": {"addr": host, "secret": "x"},
     }
     if login:
-        if shutil.which("htpasswd") is None:
-            pytest.skip("htpasswd is not installed (Debian's package apache2-utils)")
+        need("htpasswd")
         line = subprocess.check_output(["htpasswd", "-nbB", USER, PASSWORD], text=True)
         (folder / "htpasswd").write_text(line)
         config["auth"] = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
@@ -93,8 +91,7 @@ def debian_registry(
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for loopback that signs itself, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    need("openssl")
     folder = tmp_path_factory.mktemp("certificate")
     pair = folder / "own.crt", folder / "own.key"
     subprocess.run(

@@ -31,6 +31,7 @@ from harness.record.hashing import digest_of
 from harness.spec.digest import Digest, hexadecimal
 from harness.store.progress import SILENT
 from harness.store.store import Store
+from tests.tools import need
 
 DIGEST = "sha256:" + "a" * 64
 ROOT = [
@@ -375,8 +376,7 @@ def run(*command: str, cwd: Path) -> str:
 def umoci_layout(tmp_path: Path) -> tuple[Path, Digest]:
     """An OCI layout that umoci made, of two layers: one with files, one that deletes some of them."""
     for tool in ("umoci", "skopeo"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
+        need(tool)
     work = tmp_path / "work"
     work.mkdir()
     rootless = [] if os.getuid() == 0 else ["--rootless"]
@@ -524,9 +524,8 @@ def test_a_path_that_no_system_takes_is_refused(checkout: Checkout) -> None:
         BaseFiles([checkout.root / "long.tar"])
 
 
+@pytest.mark.needs("skopeo")
 def test_a_base_is_pulled_from_a_registry(checkout: Checkout, layout: Layout, tmp_path: Path) -> None:
-    if shutil.which("skopeo") is None:
-        pytest.skip("skopeo is not installed")
     digest = layout.image(ROOT, [member("srv/.wh.model.txt")])
     index = {"schemaVersion": 2, "manifests": [{"digest": digest, "size": layout.blob(digest).stat().st_size}]}
     (layout.path / "index.json").write_text(json.dumps(index))

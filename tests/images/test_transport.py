@@ -1,7 +1,6 @@
 """Images to a real registry (Debian's, on loopback) and back."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,12 +83,11 @@ def test_a_compressed_push_is_the_same_each_time_and_smaller(
         assert 0 < first.sent < plain.sent
 
 
+@pytest.mark.needs("skopeo")
 @pytest.mark.parametrize("compression", Compression)
 def test_skopeo_reads_what_was_pushed(
     compression: Compression, image: Image, registry: Registry, checkout: Checkout, tmp_path: Path
 ) -> None:
-    if shutil.which("skopeo") is None:
-        pytest.skip("skopeo is not installed")
     pushed = push_image(image, repository(registry.host, push=True), store=checkout.store, compression=compression)
     place = f"docker://{name_of(pushed.reference)}"
     inspect = ["skopeo", "inspect", "--tls-verify=false"]
@@ -104,11 +102,10 @@ def test_skopeo_reads_what_was_pushed(
     assert json.loads((layout / "index.json").read_text())["manifests"][0]["digest"] == pushed.manifest
 
 
+@pytest.mark.needs("skopeo")
 def test_what_skopeo_pushed_can_be_pulled(image: Image, registry: Registry, other: Store, tmp_path: Path) -> None:
     from harness.images.export import export_archive
 
-    if shutil.which("skopeo") is None:
-        pytest.skip("skopeo is not installed")
     export_archive(image, tmp_path / "tiny.tar")
     place = f"docker://{registry.host}/from/skopeo:x"
     copy = ["skopeo", "copy", "-q", "--dest-tls-verify=false"]

@@ -1,6 +1,5 @@
 """The image cpu-arm64 as it was built: every machine file in it is for that machine, and its Python starts there."""
 
-import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from harness.locking.imagelock import SCHEMA, ImageLock
 from harness.locking.lockfile import read_lock
 from harness.store.store import Store
+from tests.tools import need
 from tests.unpack import unpack
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +41,7 @@ def test_every_program_and_library_is_for_arm64(layers: dict[str, Path]) -> None
 
 
 def test_its_python_starts_under_emulation(layers: dict[str, Path], tmp_path: Path) -> None:
-    emulator = shutil.which("qemu-aarch64")
-    if emulator is None:
-        pytest.skip("there is no qemu-aarch64: install Debian's package qemu-user")
+    emulator = need("qemu-aarch64")
     for name in ("debian", "wheels", "configuration"):
         unpack(layers[name], tmp_path)
     # Not in a container: the emulator reads the image's libraries by their places in the image (-L).

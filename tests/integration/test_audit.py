@@ -12,6 +12,7 @@ import pytest
 
 from harness.record.jsonfile import read_document
 from harness.record.touched import SCHEMA, Touch, Touched
+from tests.tools import lack
 
 CHECKOUT = Path(__file__).parents[2]
 AUDIT = ("--audit",)
@@ -122,7 +123,7 @@ def test_what_native_code_and_other_programs_touch_is_seen_by_strace(host_projec
     assert ran.stdout == b"b'one'\n"
     if shutil.which("strace") is None:
         assert "strace is not installed here" in "".join(touched(ran).notes)
-        pytest.skip("strace is not installed")
+        lack("strace")
     if touched(ran).notes:
         assert "strace is not allowed here" in "".join(touched(ran).notes)
         pytest.skip("strace is not allowed to trace here")

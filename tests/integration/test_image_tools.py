@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import stat
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from harness.locking.imagespec import load_image_spec
 from harness.locking.python import read_python_lock
 from harness.spec.digest import hexadecimal
 from harness.store.store import Store
+from tests.tools import need
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Facts = tuple[str, int, str]
@@ -38,9 +38,7 @@ def skopeo() -> Run:
 
 
 def tool(name: str) -> Run:
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"{name} is not installed (Debian: apt-get install {name})")
+    path = need(name)
 
     def run(*arguments: object, check: bool = True) -> "subprocess.CompletedProcess[str]":
         argv = [path, *map(str, arguments)]

@@ -1,15 +1,15 @@
 """Our closure against apt's own, of small lists that are hard in one way each, and of what this machine's apt knows."""
 
 import re
-import shutil
 import subprocess
 
 import pytest
 
 from harness.errors import UsageError
 from harness.locking.closure import PackageIndex, closure
+from tests.tools import skip_or_fail
 
-pytestmark = pytest.mark.skipif(shutil.which("apt-get") is None, reason="apt is not installed")
+pytestmark = pytest.mark.needs("apt-get")
 
 LISTS = {
     "alternatives": ["a 1; Depends: b | c", "b 1; Depends: nowhere", "c 1"],
@@ -99,7 +99,7 @@ def test_the_closure_of_real_packages_is_apt_s(tmp_path):
     lists = [subprocess.run([helper, "cat-file", file], capture_output=True, text=True, check=False) for file in files]
     text = "\n\n".join(done.stdout for done in lists)
     if "Package: bash\n" not in text:
-        pytest.skip("apt's package lists are not here: apt-get update")
+        skip_or_fail("apt's package lists are not here: apt-get update")
     apt, index = Apt(tmp_path), PackageIndex(text)
     known = [packages.split() for packages in SETS if all(map(index.named, packages.split()))]
     assert known

@@ -8,7 +8,7 @@ from harness.locking.archive import read_package_index, read_release
 RELEASE = "dists/testing/InRelease"
 PACKAGES = "dists/testing/main/binary-amd64/Packages.xz"
 
-pytestmark = pytest.mark.skipif(shutil.which("gpgv") is None, reason="gpgv is not installed")
+pytestmark = pytest.mark.needs("gpgv")
 
 
 def release(keyring, environment, suite="testing"):

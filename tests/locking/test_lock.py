@@ -30,7 +30,7 @@ from harness.store.index import Address
 from harness.store.progress import SILENT
 from harness.store.store import Store
 
-pytestmark = pytest.mark.skipif(shutil.which("gpgv") is None, reason="gpgv is not installed")
+pytestmark = pytest.mark.needs("gpgv")
 
 DATA = Path(__file__).parent / "data"
 VARIABLES = {"A": "1"}

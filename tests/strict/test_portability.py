@@ -21,7 +21,7 @@ from tests.cross_cpu.groups import Call, Group  # noqa: E402
 from tests.cross_cpu.recorder import Recorder  # noqa: E402
 from tests.cross_cpu.sections import SECTIONS  # noqa: E402
 
-emulated = pytest.mark.skipif(cpus.emulator() is None, reason=f"{cpus.EMULATOR} is not installed (Debian: qemu-user)")
+emulated = pytest.mark.needs(cpus.EMULATOR)
 wide = pytest.mark.skipif("avx512f" not in Path("/proc/cpuinfo").read_text(), reason="this CPU has no AVX-512")
 EMULATED = "Haswell"
 

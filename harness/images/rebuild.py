@@ -57,8 +57,7 @@ def rebuild(order: Order) -> Answer:
     if order.user is not None:
         image_state(order.name, Path(order.root))  # reads spec and locks, and so loads what that needs
         _become(order.user)
-    if order.backwards:
-        _list_backwards()
+    _list_by_name(reverse=order.backwards)
     if order.other_inflater:
         content.isal_zlib = zlib  # the same interface: CPython's own, over the system's library
     seen = _seen(Path(order.root) / "lockfiles" / order.name)
@@ -77,17 +76,21 @@ def _become(user: int) -> None:
     os.setuid(user)
 
 
-def _list_backwards() -> None:
-    """Make folders give their entries in the opposite order, which no file system promises."""
+def _list_by_name(*, reverse: bool) -> None:
+    """Make folders give their entries by name, forwards or backwards; no file system promises either.
+
+    The system's own order is not merely turned round: where that follows from the order in which files were made, which
+    differs between the two builds, both would see the same.
+    """
     listdir, scandir = os.listdir, os.scandir
 
-    def backwards(*arguments: Any) -> list[Any]:
-        return listdir(*arguments)[::-1]
+    def by_name(*arguments: Any) -> list[Any]:
+        return sorted(listdir(*arguments), reverse=reverse)
 
     class Scan:
         def __init__(self, *arguments: Any) -> None:
             with scandir(*arguments) as entries:
-                self._entries = iter(list(entries)[::-1])
+                self._entries = iter(sorted(entries, key=lambda entry: entry.name, reverse=reverse))
 
         def __iter__(self) -> "Scan":
             return self
@@ -104,7 +107,7 @@ def _list_backwards() -> None:
         def close(self) -> None:
             self._entries = iter(())
 
-    os.listdir, os.scandir = backwards, Scan  # type: ignore[assignment]
+    os.listdir, os.scandir = by_name, Scan  # type: ignore[assignment]
 
 
 def _seen(folder: Path) -> dict[str, str]:

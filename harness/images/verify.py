@@ -73,6 +73,11 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
         """Whether both builds came to the locked image."""
         return self.first == self.second == self.expected
 
+    @property
+    def untried(self) -> tuple[Condition, ...]:
+        """The conditions that this machine could not make different."""
+        return tuple(condition for condition in self.conditions if not condition.in_effect)
+
 
 def verify(
     name: str, *, root: Path, store: Store, progress: Progress = SILENT, builder: Sequence[str] = _BUILDER

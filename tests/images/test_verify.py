@@ -1,12 +1,17 @@
+import json
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from image_packages import Checkout
 
+from harness.cli import main as command
 from harness.errors import OutdatedLockError, ToolError, UsageError
 from harness.images import verify as verify_module
 from harness.images.build import build, open_image
@@ -15,8 +20,11 @@ from harness.images.verify import Proof, verify
 from harness.locking.imagelock import ImageLock
 from harness.locking.lockfile import write_lock
 from harness.spec.digest import digest_from_hex
+from harness.store.store import Store
+from tests.tools import lack
 
 ALWAYS = {"umask", "time zone", "locale", "working folder", "home", "order of files", "inflater", "hash seed"}
+IN_MEMORY = Path("/dev/shm")  # a tmpfs, whose folders list what was made last first
 
 # What a careless builder would do. Each is put before the real one, which then runs with it.
 FAULTS = {
@@ -102,9 +110,25 @@ def test_two_builds_under_different_conditions_come_to_the_locked_image(built: C
     assert found.first == found.second == found.expected == msgspec.json.decode(lock)["manifest"]
     effective = {condition.name for condition in found.conditions if condition.in_effect}
     assert effective >= ALWAYS
-    assert all(condition.why for condition in found.conditions if not condition.in_effect)
+    assert ("cores" in effective) == (len(os.sched_getaffinity(0)) > 1)
+    assert ("user" in effective) == (os.geteuid() == 0)
+    assert {condition.name for condition in found.untried} == {one.name for one in found.conditions} - effective
+    assert all(condition.why for condition in found.untried)
     assert (objects(built), (built.folder / "image.lock").read_bytes()) == (before, lock)
     assert list(built.store.temporary.iterdir()) == []
+
+
+@pytest.mark.skipif(not os.access(IN_MEMORY, os.W_OK), reason="this system has no file system in memory")
+def test_the_order_of_files_differs_where_folders_list_them_as_they_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
+        Path(folder).chmod(0o711)  # for the second build's user
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        checkout = Checkout(Path(folder) / "checkout", Store(Path(folder) / "store")).write()
+        build("tiny", root=checkout.root, store=checkout.store, update=True)
+        found = proof(checkout)
+        assert found.holds
+        order = next(condition for condition in found.conditions if condition.name == "order of files")
+        assert (order.first, order.second) == ("debian.lock python.txt", "python.txt debian.lock")
 
 
 def test_an_image_over_a_base_is_built_twice_from_that_base(built: Checkout) -> None:
@@ -136,7 +160,7 @@ def test_the_clock_is_another_where_there_is_a_library_for_it(built: Checkout, m
 def test_a_careless_builder_is_caught_and_the_field_is_named(fault: str, built: Checkout) -> None:
     found = proof(built, faulty(FAULTS[fault]))
     if fault == "mtime" and not next(one for one in found.conditions if one.name == "clock").in_effect:
-        pytest.skip("libfaketime is not installed (Debian: apt-get install libfaketime)")
+        lack("libfaketime")
     assert not found.holds
     assert found.first != found.second
     assert found.finding is not None
@@ -174,3 +198,65 @@ def test_an_image_that_is_not_locked_or_older_than_its_inputs_is_refused(checkou
     write_lock(checkout.folder / "image.lock", msgspec.structs.replace(lock, inputs=old))
     with pytest.raises(OutdatedLockError, match="spec changed"):
         proof(checkout)
+
+
+Harness = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def harness(built: Checkout, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Harness:
+    """Call `harness image verify tiny` in this process, with a builder: exit code, stdout, stderr."""
+
+    def call(*options: str, builder: Sequence[str] = verify_module._BUILDER) -> tuple[int, str, str]:
+        monkeypatch.setattr(verify_module, "verify", partial(verify, builder=builder))
+        monkeypatch.setattr(sys, "argv", ["harness", "image", "verify", "tiny", *options])
+        with pytest.raises(SystemExit) as stop:
+            command.main()
+        out, error = capfd.readouterr()
+        return int(stop.value.code or 0), out, error
+
+    monkeypatch.chdir(built.root)
+    monkeypatch.setenv("HARNESS_HOME", str(built.store.home))
+    return call
+
+
+def test_the_command_says_what_differed_and_that_the_image_came_out(harness: Harness, built: Checkout) -> None:
+    code, out, _ = harness()
+    assert code == 0
+    rows = {cells[1].strip(): cells for line in out.splitlines() if len(cells := line.split("│")) == 6}
+    assert [cell.strip() for cell in rows["umask"][2:5]] == ["0022", "0077", "yes"]
+    manifest = msgspec.json.decode((built.folder / "image.lock").read_bytes())["manifest"]
+    assert out.count(f"tiny@{manifest}") == 3
+    assert "Between" not in out
+
+
+def test_the_command_names_the_difference_of_a_careless_builder_and_answers_4(harness: Harness) -> None:
+    careless = faulty(FAULTS["mode"])
+    code, out, _ = harness(builder=careless)
+    assert code == 4
+    assert "Between the first and the second build: layer debian is sha256:" in out
+    assert "/bin has mode" in out
+    code, out, _ = harness("--json", "--every-condition", builder=careless)
+    assert code == 4
+    document: dict[str, Any] = json.loads(out)
+    assert (document["finding"]["layer"], document["finding"]["member"]) == ("debian", "bin")
+    assert document["first"] != document["second"]
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_condition_that_could_not_be_tried_is_a_failure_where_every_one_is_asked_for(
+    harness: Harness, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify_module, "_CLOCKS", ())
+    assert harness(*options)[0] == 0
+    code, out, error = harness("--every-condition", *options)
+    assert code == 3
+    assert "Not tried: clock: libfaketime is not installed" in error
+    assert "libfaketime is not installed" in out
+
+
+def test_every_condition_is_enough_where_all_could_be_tried(harness: Harness) -> None:
+    code, out, error = harness("--json", "--every-condition")
+    untried = [one["name"] for one in json.loads(out)["conditions"] if one["first"] == one["second"]]
+    assert code == (3 if untried else 0)
+    assert error.count("Not tried: ") == len(untried)

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.engines import CANNOT
 
 CHECKOUT = Path(__file__).parents[1]
 QUICK = {"lint", "types", "imports"}
@@ -47,6 +50,12 @@ def test_every_session_says_in_one_short_sentence_what_it_does(menu: str) -> Non
     for name, (_, description) in entries(menu).items():
         assert description.endswith("."), name
         assert 20 < len(description) <= 100, name
+
+
+def test_the_page_on_releases_has_every_session() -> None:
+    page = (CHECKOUT / "docs" / "releases.md").read_text()
+    names = {re.sub(r"-3\.\d+$|\(.*", "", name) for name in SESSIONS}
+    assert sorted(name for name in names if not re.search(rf"`{name}[(`]", page)) == []
 
 
 def test_the_menu_says_how_to_start_a_session(menu: str) -> None:
@@ -137,23 +146,33 @@ class Skipped(Exception):
 def skip(reason):
     raise Skipped(reason)
 
+def run(*command, env, **_):
+    ran.append([*(f"{name}={env[name]}" for name in ("HARNESS_TEST_REQUIRE",) if name in env), *command])
+    if answer and "tests.engines" in command:
+        raise noxfile.CommandFailed(f"Returned code {answer}", return_code=answer)
+
+answer = int(sys.argv[4])
+if answer:  # as on a machine that has all it takes to try
+    noxfile.os.geteuid, noxfile.shutil.which = lambda: 0, lambda *_, **__: "/bin/true"
 ran = []
 session = SimpleNamespace(
-    posargs=sys.argv[4:], skip=skip, error=skip, warn=print, virtualenv=SimpleNamespace(location=sys.argv[2]),
-    run=lambda *command, **_: ran.append(list(command)),
+    posargs=sys.argv[5:], skip=skip, error=skip, warn=print, virtualenv=SimpleNamespace(location=sys.argv[2]), run=run
 )
 try:
     getattr(noxfile, sys.argv[3]).func(session)
 except Skipped as skipped:
     ran.append(["skip", str(skipped)])
+except noxfile.CommandFailed as failed:
+    ran.append(["failed", str(failed)])
 print(json.dumps(ran))
 """
 
 
-def played(root: Path, session: str, *arguments: str) -> list[list[str]]:
-    """What a session of that name installs and runs where `root` is its environment."""
-    command = [sys.executable, "-c", PLAYED, CHECKOUT / "noxfile.py", root, session, *arguments]
-    ran: list[list[str]] = json.loads(subprocess.check_output(command))
+def played(root: Path, session: str, *arguments: str, answer: int = 0) -> list[list[str]]:
+    """What a session of that name installs and runs where `root` is its environment, and an engine gives an answer."""
+    command = [sys.executable, "-c", PLAYED, CHECKOUT / "noxfile.py", root, session, str(answer), *arguments]
+    variables = {name: value for name, value in os.environ.items() if name != "HARNESS_TEST_REQUIRE"}
+    ran: list[list[str]] = json.loads(subprocess.check_output(command, env=variables))
     return ran
 
 
@@ -168,6 +187,28 @@ def test_the_cuda_image_is_built_and_then_tested_in_a_session_alone(tmp_path: Pa
     assert tested[:3] == ["python", "-m", "pytest"]
     assert "tests/integration/test_cuda_image.py" in tested
     assert tested[-2:] == ["-k", "imports"]
+
+
+@pytest.mark.parametrize(("session", "image"), [("cuda_image", "cuda"), ("arm64", "cpu-arm64"), ("trixie", "trixie")])
+def test_a_session_that_builds_an_image_checks_its_bill_of_materials(tmp_path: Path, session: str, image: str) -> None:
+    _, built, tested, *_ = played(tmp_path, session)
+    assert built[:5] == ["python", "-m", "harness", "build", image]
+    test = next(argument for argument in tested if "test_image_sbom" in argument)
+    file, _, name = test.partition("::")
+    assert f"def {name.removesuffix(f'[{image}]')}(" in (CHECKOUT / file).read_text()
+
+
+def test_the_image_is_verified_under_every_condition_in_its_session(tmp_path: Path) -> None:
+    verify = ["python", "-m", "harness", "image", "verify", "cpu", "--every-condition"]
+    assert played(tmp_path, "verify_cpu")[-1] == verify
+
+
+def test_no_test_of_the_registrys_session_is_skipped_for_want_of_a_program(tmp_path: Path) -> None:
+    installed, *ran = played(tmp_path, "registry")
+    if installed[0] == "skip":
+        assert "there is no" in installed[1]
+    else:
+        assert ran[0][:4] == ["HARNESS_TEST_REQUIRE=1", "python", "-m", "pytest"]
 
 
 def dry(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -230,3 +271,12 @@ def test_the_engines_tests_run_in_another_engine_or_say_what_is_missing(
         assert before[-1] == ["python", "bin/link-checkout.py"], "a test starts the command `harness`"
         assert last[:4] == ["python", "-m", "tests.engines", engine]
         assert "tests/integration/test_docker_engine.py" in last
+
+
+@pytest.mark.parametrize(("session", "engine"), [("containerd_store", "containerd"), ("podman", "podman")])
+def test_an_engine_that_cannot_run_here_is_skipped_and_tests_that_fail_in_it_are_not(
+    tmp_path: Path, session: str, engine: str
+) -> None:
+    skipped = f"{engine} cannot run on this machine: the reason stands above"
+    assert played(tmp_path, session, answer=CANNOT)[-1] == ["skip", skipped]
+    assert played(tmp_path, session, answer=1)[-1] == ["failed", "Returned code 1"]

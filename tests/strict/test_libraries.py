@@ -41,11 +41,11 @@ def threads(count: int) -> dict[str, str]:
     return {**chosen, "REPRO_THREADS": str(count)}
 
 
-def outputs(script, source: str, **changes: str) -> set[str]:
-    """What a script prints at each number of threads that this machine has."""
+def outputs(script, source: str, *, told: bool = False, **changes: str) -> set[str]:
+    """What a script prints at each number of threads here; `told` that something stays as it is."""
     ended = [script(source, **threads(count), **changes) for count in THREADS]
     assert [end.returncode for end in ended] == [0] * len(THREADS), ended
-    assert not any("stays" in end.stderr for end in ended)
+    assert {"stays" in end.stderr for end in ended} == {told}
     return {end.stdout for end in ended}
 
 
@@ -54,16 +54,19 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+ROW_WISE = '{"force_row_wise": true}'
+
+
 @two_cores
-def test_a_script_with_lightgbm_gives_the_same_on_every_number_of_threads_metrics_and_early_stopping_too(script):
-    assert len(outputs(script, LIGHTGBM.replace("GIVEN", "{}"))) == 1
+@pytest.mark.parametrize("given", ["{}", ROW_WISE])
+def test_a_script_with_lightgbm_gives_the_same_on_every_number_of_threads_metrics_and_early_stopping_too(script, given):
+    assert len(outputs(script, LIGHTGBM.replace("GIVEN", given), told=given == ROW_WISE)) == 1
 
 
 @two_cores
 def test_without_strict_the_same_script_differs_between_one_thread_and_two(script):
     """The negative twin: these rows and settings are such that LightGBM's threads are seen."""
-    source = LIGHTGBM.replace("GIVEN", '{"force_row_wise": true}')
-    assert len(outputs(script, source, mode="best_effort")) > 1
+    assert len(outputs(script, LIGHTGBM.replace("GIVEN", ROW_WISE), mode="best_effort")) > 1
 
 
 def test_what_a_script_sets_against_it_is_kept_and_said_once(script):
@@ -80,7 +83,7 @@ def test_what_a_script_sets_against_it_is_kept_and_said_once(script):
     [
         ("linear_tree", True, "linear_tree is refused in 2 threads"),
         ("use_quantized_grad", "true", "use_quantized_grad is refused in 2 threads"),
-        ("device", "gpu", "atomicAdd"),
+        ("device", "gpu", "(atomicAdd); set device=cpu, or use REPRO_MODE=best_effort"),
     ],
 )
 def test_what_cannot_be_had_on_two_threads_ends_a_script(script, setting, value, words):
@@ -143,3 +146,14 @@ def test_without_strict_a_forests_predictions_differ_from_call_to_call_on_two_th
     ended = script(SKLEARN, mode="best_effort", **threads(2))
     assert ended.returncode == 0, ended.stderr
     assert not ended.stdout.startswith("1 ")
+
+
+@two_cores
+def test_without_strict_k_means_differs_between_one_thread_and_two_and_boosting_does_not(script):
+    """The negative twin for k-means. Boosting needs nothing of strict; what is printed of it would tell."""
+    printed = [text.splitlines() for text in outputs(script, SKLEARN, mode="best_effort")]
+    boosting, centres = ({lines[place] for lines in printed} for place in (1, 2))
+    assert len(centres) > 1
+    assert len(boosting) == 1
+    other = SKLEARN.replace("max_iter=10", "max_iter=11")
+    assert not boosting & {text.splitlines()[1] for text in outputs(script, other, mode="best_effort")}

@@ -113,6 +113,8 @@ def uv_environment(environment: Mapping[str, str] = os.environ, *, extra: bool =
         result.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     if not environment.get("UV_FIND_LINKS") and pip.links:
         result["UV_FIND_LINKS"] = ",".join(pip.links)
+    if not environment.get("UV_KEYRING_PROVIDER") and environment.get("PIP_KEYRING_PROVIDER") == "subprocess":
+        result["UV_KEYRING_PROVIDER"] = "subprocess"  # pip's other answers are none of uv's
     if not environment.get("SSL_CERT_FILE") and pip.certificates:
         result["SSL_CERT_FILE"] = pip.certificates
     return result

@@ -1,67 +1,58 @@
 """An index and a mirror that want a password: every way to give it works, and it is never printed or written."""
 
-import base64
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "images"))
+sys.path.insert(0, str(Path(__file__).parent))
 
-from image_packages import Checkout
+from private_index import CHECKOUT, PASSWORD, QUOTED, USER, Checkout, Done, Index, call, files, leaks
 
 from harness.store.store import Store
 
-CHECKOUT = Path(__file__).parents[2]
-USER, PASSWORD = "auditor", "hunter2-%-only-here"
-QUOTED = "hunter2-%25-only-here"
-Done = subprocess.CompletedProcess[str]
+ARCHIVE = CHECKOUT / "tests" / "locking" / "data" / "archive"
 
+START = """
+import sys
+from pathlib import Path
+from harness.cli import main
+from harness.locking import lock, template
+lock.KEYRINGS, template._text = (Path(sys.argv.pop(1)),), Path(sys.argv.pop(1)).read_text
+main.main()
+"""
+TEMPLATE = """\
+# A template.
+name: small
+variant: cpu
 
-class Index:
-    """Serves the wheels as a simple index (PEP 503) and the packages as a Debian mirror, to one user alone."""
+debian:
+  suite: testing
+  component: main
+  architecture: amd64
+  packages:
+    - app # needed
 
-    def __init__(self, checkout: Checkout) -> None:
-        self.files: dict[str, bytes] = {}
-        self.refused = 0
-        for name, data in checkout.wheels.items():
-            filename = f"{name}-1.0-py3-none-any.whl"
-            page = f'<a href="/files/{filename}#sha256={sha256(data).hexdigest()}">{filename}</a>'
-            self.files |= {f"/simple/{name}/": page.encode(), f"/files/{filename}": data}
-        for name, data in checkout.debs.items():
-            self.files[f"/debian/pool/main/{name[0]}/{name}/{name}_1.0_amd64.deb"] = data
-        self.wanted = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        outer = self
+python:
+  version: "3.11"
+  platform: x86_64-manylinux_2_36
+  requirements:
+    - small
+  exclude:
+    - small/tests/*
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                known = self.headers.get("Authorization") == outer.wanted
-                outer.refused += not known
-                data = outer.files.get(self.path.partition("#")[0]) if known else b""
-                self.send_response(401 if not known else 404 if data is None else 200)
-                if not known:
-                    self.send_header("WWW-Authenticate", 'Basic realm="private"')
-                self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/octet-stream")
-                self.send_header("Content-Length", str(len(data or b"")))
-                self.end_headers()
-                self.wfile.write(data or b"")
+users:
+  - {name: root, uid: 0, home: /root}
 
-            def log_message(self, *arguments: object) -> None:
-                pass
+files:
+  /etc/nsswitch.conf: |
+    hosts: files
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+postinst:
+  app: does nothing
+"""
 
 
 @pytest.fixture
@@ -80,17 +71,18 @@ def configured(way: str, index: Index, home: Path) -> dict[str, str]:
     """The variables, and the files in `home`, that tell where the index is and who asks it."""
     plain, known = f"http://{index.host}", f"http://{USER}:{QUOTED}@{index.host}"
     mirror = {"HARNESS_DEBIAN_MIRROR": f"{known}/debian"}
+    nothing = home.as_uri()
     match way:
         case "uv":
             return {**mirror, "UV_DEFAULT_INDEX": f"{known}/simple"}
         case "uv, by its older name":
             return {**mirror, "UV_INDEX_URL": f"{known}/simple"}
         case "uv, a further index":
-            return {**mirror, "UV_DEFAULT_INDEX": home.as_uri(), "UV_EXTRA_INDEX_URL": f"{known}/simple"}
+            return {**mirror, "UV_DEFAULT_INDEX": nothing, "UV_EXTRA_INDEX_URL": f"{known}/simple"}
         case "uv, a named index":
             return {
                 **mirror,
-                "UV_DEFAULT_INDEX": home.as_uri(),
+                "UV_DEFAULT_INDEX": nothing,
                 "UV_INDEX": f"ours={plain}/simple",
                 "UV_INDEX_OURS_USERNAME": USER,
                 "UV_INDEX_OURS_PASSWORD": PASSWORD,
@@ -99,49 +91,49 @@ def configured(way: str, index: Index, home: Path) -> dict[str, str]:
             (home / ".config" / "uv").mkdir(parents=True)
             (home / ".config" / "uv" / "uv.toml").write_text(f'index-url = "{known}/simple"\n')
             return mirror
+        case "uv.toml of the system":
+            (home / "xdg" / "uv").mkdir(parents=True)
+            (home / "xdg" / "uv" / "uv.toml").write_text(f'index-url = "{known}/simple"\n')
+            return {**mirror, "XDG_CONFIG_DIRS": str(home / "xdg")}
+        case "uv.toml, named":
+            (home / "own.toml").write_text(f'[[index]]\nurl = "{known}/simple"\ndefault = true\n')
+            return {**mirror, "UV_CONFIG_FILE": str(home / "own.toml")}
+        case "uv, a page of links":
+            return {**mirror, "UV_DEFAULT_INDEX": nothing, "UV_FIND_LINKS": f"{known}/links/"}
         case "pip":
             return {**mirror, "PIP_INDEX_URL": f"{known}/simple"}
+        case "pip, a further index":
+            return {**mirror, "PIP_INDEX_URL": nothing, "PIP_EXTRA_INDEX_URL": f"{known}/simple"}
+        case "pip, a page of links":
+            return {**mirror, "PIP_INDEX_URL": nothing, "PIP_FIND_LINKS": f"{known}/links/"}
         case "pip.conf":
             (home / "pip.conf").write_text(f"[global]\nindex-url = {known}/simple\n")
             return {**mirror, "PIP_CONFIG_FILE": str(home / "pip.conf")}
-        case "netrc":
-            (home / ".netrc").write_text(f"machine 127.0.0.1 login {USER} password {PASSWORD}\n")
-            (home / ".netrc").chmod(0o600)
-            return {"HARNESS_DEBIAN_MIRROR": f"{plain}/debian", "UV_DEFAULT_INDEX": f"{plain}/simple"}
-        case "keyring":
+        case "netrc" | "netrc, named":
+            file = home / (".netrc" if way == "netrc" else "logins")
+            file.write_text(f"machine 127.0.0.1 login {USER} password {PASSWORD}\n")
+            file.chmod(0o600)
+            named = {} if way == "netrc" else {"NETRC": str(file)}
+            return {**named, "HARNESS_DEBIAN_MIRROR": f"{plain}/debian", "UV_DEFAULT_INDEX": f"{plain}/simple"}
+        case "keyring of uv" | "keyring of pip":
             (home / "keyring").write_text(f"#!/bin/sh\nprintf '%s\\n' '{PASSWORD}'\n")
             (home / "keyring").chmod(0o755)
             address = f"http://{USER}@{index.host}/simple"
+            if way == "keyring of pip":
+                return {**mirror, "PIP_INDEX_URL": address, "PIP_KEYRING_PROVIDER": "subprocess"}
             return {**mirror, "UV_DEFAULT_INDEX": address, "UV_KEYRING_PROVIDER": "subprocess"}
     raise AssertionError(way)
 
 
 WAYS = (
-    "uv", "uv, by its older name", "uv, a further index", "uv, a named index", "uv.toml", "pip", "pip.conf", "netrc",
-    "keyring",
+    "uv", "uv, by its older name", "uv, a further index", "uv, a named index", "uv, a page of links", "uv.toml",
+    "uv.toml of the system", "uv.toml, named", "pip", "pip, a further index", "pip, a page of links", "pip.conf",
+    "netrc", "netrc, named", "keyring of uv", "keyring of pip",
 )  # fmt: skip
 
 
-def build(checkout: Checkout, home: Path, variables: dict[str, str], *arguments: str) -> Done:
-    kept = {
-        "PATH": f"{home}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(CHECKOUT),
-        "PIP_CONFIG_FILE": os.devnull,
-    }
-    own = {"HOME": str(home), "HARNESS_HOME": str(home / "store"), "UV_CACHE_DIR": str(home / "uv")}
-    return subprocess.run(
-        [sys.executable, "-m", "harness", "--debug", *arguments, "build", "tiny", "--update"],
-        cwd=checkout.root, env={**kept, **own, **variables}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-
-
-def leaks(done: Done, *folders: Path) -> list[str]:
-    """Where the password stands: in what was printed, or in a file under the folders."""
-    token = base64.b64encode(f"{USER}:{PASSWORD}".encode())
-    secrets = [PASSWORD.encode(), QUOTED.encode(), token]
-    found = ["printed"] if any(secret in (done.stdout + done.stderr).encode() for secret in secrets) else []
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    return found + [str(path) for path in files if any(secret in path.read_bytes() for secret in secrets)]
+def build(checkout: Checkout, home: Path, variables: dict[str, str]) -> Done:
+    return call(checkout.root, home, variables, "build", "tiny", "--update")
 
 
 @pytest.fixture
@@ -154,19 +146,73 @@ def home(tmp_path: Path) -> Path:
 def test_a_login_is_used_and_is_found_nowhere_afterwards(
     checkout: Checkout, index: Index, home: Path, way: str
 ) -> None:
-    done = build(checkout, home, configured(way, index, home))
+    variables = configured(way, index, home)
+    given, printed = files(home), ""
+    for words in (("build", "tiny", "--update"), ("vendor", "tiny", "--out", home / "tiny.bundle")):
+        done = call(checkout.root, home, variables, *words)
+        assert done.returncode == 0, done.stderr
+        printed += done.stdout + done.stderr
+    assert (home / "tiny.bundle").is_file()
+    assert leaks(printed, checkout.root, home, given=given) == []
+
+
+@pytest.mark.parametrize("way", ["uv", "uv, a named index", "uv, a page of links", "pip", "netrc", "keyring of uv"])
+def test_a_login_that_locking_uses_is_found_nowhere_afterwards(
+    index: Index, home: Path, tmp_path: Path, way: str
+) -> None:
+    """The commands of a new project; the key that signs the archive, and what new specs are made from, are ours."""
+    for path in files(ARCHIVE):
+        index.files[f"/debian/{path.relative_to(ARCHIVE).as_posix()}"] = path.read_bytes()
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "requirements.txt").write_text("small\n")
+    (tmp_path / "template.yaml").write_text(TEMPLATE)
+    variables = configured(way, index, home)
+    variables["HARNESS_DEBIAN_MIRROR"] = f"http://{USER}:{QUOTED}@{index.host}/debian"
+    given, printed = files(home), ""
+    for words in (
+        ("init",),
+        ("lock", "cpu", "--upgrade", "small"),
+        ("build", "--update"),
+        ("vendor", "--out", project / "bundle"),
+    ):
+        start = ("-c", START, str(ARCHIVE.with_name("keyring.gpg")), str(tmp_path / "template.yaml"))
+        done = call(project, home, variables, *words, start=start)
+        assert done.returncode == 0, done.stderr
+        printed += done.stdout + done.stderr
+    assert {"docker/cpu.yaml", "lockfiles/cpu/image.lock", "bundle"} < {
+        path.relative_to(project).as_posix() for path in files(project)
+    }
+    assert leaks(printed, project, home, given=given) == []
+
+
+def test_a_run_knows_no_login_and_records_none(index: Index, home: Path, tmp_path: Path) -> None:
+    """In the host engine's environment, which is made beforehand; with all the ways at once."""
+    subprocess.run([sys.executable, "-m", "harness", "host-environment"], cwd=CHECKOUT, check=True, capture_output=True)
+    variables = {name: value for way in WAYS for name, value in configured(way, index, home).items()}
+    variables["HTTPS_PROXY"] = f"http://{USER}:{QUOTED}@{index.host}"
+    given = files(home)
+    project, store = tmp_path / "project", str(Store.default().home)
+    project.mkdir()
+    (project / "show.py").write_text(
+        "import os\nprint(dict(os.environ))\nopen('seen.txt', 'w').write(str(os.environ))\n"
+    )
+    words = ("exec", "--audit", "--engine", "host", "--", "python", "show.py")
+    done = call(project, home, {**variables, "HARNESS_HOME": store}, *words)
     assert done.returncode == 0, done.stderr
-    assert leaks(done, checkout.root, home / "store") == []
+    assert list(project.glob("RESULTS/runs/*/exec/outputs/seen.txt"))
+    assert leaks(done.stdout + done.stderr, project, home, given=given) == []
 
 
-@pytest.mark.parametrize("way", ["uv", "pip.conf", "netrc", "keyring"])
+@pytest.mark.parametrize("way", ["uv", "pip.conf", "netrc", "keyring of uv"])
 def test_a_login_that_is_refused_is_told_without_it(checkout: Checkout, index: Index, home: Path, way: str) -> None:
     variables = configured(way, index, home)
+    given = files(home)
     index.wanted = "Basic of somebody else"
     done = build(checkout, home, variables)
     assert done.returncode == 2, done.stderr
     assert "401" in done.stderr
-    assert leaks(done, checkout.root, home / "store") == []
+    assert leaks(done.stdout + done.stderr, checkout.root, home, given=given) == []
     assert not (checkout.folder / "image.lock").exists()
 
 
@@ -180,5 +226,5 @@ def test_without_a_login_the_server_s_refusal_is_told(checkout: Checkout, index:
 
 def test_the_search_for_the_password_finds_it_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "file").write_text(f"x{QUOTED}x")
-    done = subprocess.CompletedProcess("", 0, PASSWORD, "")
-    assert leaks(done, tmp_path) == ["printed", str(tmp_path / "file")]
+    assert leaks(PASSWORD, tmp_path) == ["printed", str(tmp_path / "file")]
+    assert leaks("", tmp_path, given=files(tmp_path)) == []

@@ -164,6 +164,24 @@ def fuzz_archives(session: nox.Session) -> None:
 
 
 @nox.session
+def third_party(session: nox.Session) -> None:
+    """Make images for three projects of others, as a new user would, and run their code (--minutes 45)."""
+    if reason := _no_engine():
+        session.skip(reason)
+    _install(session, *LOCKS)
+    _run(session, "python", "-m", "tests.third_party", *session.posargs)
+
+
+@nox.session
+def offline_cpu(session: nox.Session) -> None:
+    """Build the CPU image from its bundle, with no network, checkout or store: the committed digest."""
+    if shutil.which("unshare") is None:
+        session.skip("there is no unshare to make a namespace without a network: install util-linux")
+    _install(session, *LOCKS)
+    _run(session, "python", "-m", "tests.offline_build", "cpu")
+
+
+@nox.session
 def trixie(session: nox.Session) -> None:
     """Make the image of Debian 13 with Python 3.13 anew, and train twice inside it."""
     if reason := _no_engine():

@@ -17,7 +17,7 @@ SESSIONS = QUICK | {
     "tests", "outside-3.11", "outside-3.12", "outside-3.13", "deterministic_run(host)", "deterministic_run(cpu)",
     "deterministic_run(cpu-prev)", "deterministic_run(cuda)", "matrix", "drift", "bench", "release", "scripts",
     "cross_cpu", "cuda_image", "fuzz_archives", "trixie", "arm64", "registry", "containerd_store", "podman",
-    "verify_cpu",
+    "verify_cpu", "third_party", "offline_cpu",
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 The libraries are imported once; each attempt is a forked process that a real SIGKILL ends, sent from outside after a
 random time, or by itself after a random number of steps or around the writing of a checkpoint. Prints as JSON how
 often it was killed, how, and the digests of what it came to and of what an uninterrupted training came to. The
-forgetful one resumes without the random states.
+forgetful one resumes without the random states, the one of a boosting library without the trees so far.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ import numpy as np
 from harness.record.hashing import digest_of
 from harness.strict import training_state
 from harness.strict.checkpoints import Checkpoints
+from harness.strict.models.segments import Segments
 from harness.strict.sampler import ResumableSampler
 from harness.strict.seeds import seed_all
 from harness.strict.training_state import TrainingState
@@ -35,10 +36,17 @@ def main() -> None:
     output, chance = Path(folder), random.Random(seed)
     whole = _resumed(train, output / "whole", [])
     if mode == ["forgetful"]:
-        training_state.restore_random_states = lambda *_: None
+        _forget()
     plans = [_plan(chance) for _ in range(KILLS)]
     resumed = _resumed(train, output / "killed", plans)
     sys.stdout.write(json.dumps({"kills": [how for how, _ in plans], "resumed": resumed, "whole": whole}) + "\n")
+
+
+def _forget() -> None:
+    """Resume with all that was saved but one thing."""
+    training_state.restore_random_states = lambda *_: None
+    resume = Segments.resume
+    Segments.resume = lambda self: (resume(self)[0], None)
 
 
 def _resumed(train, folder: Path, plans: list[tuple[str, float]]) -> str:

@@ -34,6 +34,8 @@ def test_twenty_kills_and_resumptions_change_no_bit(interrupted, kind: str) -> N
     assert found["resumed"] == found["whole"]
 
 
-def test_without_the_random_states_a_resumed_training_differs(interrupted) -> None:
-    found = interrupted("torch", "forgetful")
+@pytest.mark.parametrize("kind", ["torch", "lightgbm", "xgboost"])
+def test_without_random_states_or_the_trees_so_far_a_resumed_training_differs(interrupted, kind: str) -> None:
+    found = interrupted(kind, "forgetful")
+    assert len(found["kills"]) == 20
     assert found["resumed"] != found["whole"]

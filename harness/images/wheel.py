@@ -27,11 +27,12 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from harness.errors import IntegrityError, advising
-from harness.images.content import BAD_ZIP, Bounded, Content, Inline, ZipMember, unzipped
+from harness.images.content import BAD_ZIP, Content, Inline, ZipMember, unzipped
 from harness.images.inputs import UNFIT
 from harness.images.paths import Excludes, member_path
 from harness.images.tree import Entry, File
 from harness.locking.architecture import target_tags
+from harness.locking.bounded import Bounded
 from harness.locking.python import LockedWheel
 from harness.record.hashing import digest_of
 from harness.spec.digest import hexadecimal

@@ -2,7 +2,7 @@
 
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -15,12 +15,13 @@ SCHEMA = "harness.debian-lock/2"
 FIRST_SYSTEM_ID = 100
 NOBODY_GROUP = 65534
 
-SCRIPTS = ("config", "preinst", "postinst", "prerm", "postrm", "triggers")
+ScriptName = Literal["config", "preinst", "postinst", "prerm", "postrm", "triggers"]
+SCRIPTS: tuple[ScriptName, ...] = get_args(ScriptName)
+"""What a package may bring to be run when it is installed or removed, in the order in which a lock has them."""
+
 _ARCHITECTURES = ("all", "amd64", "arm64", "armel", "armhf", "i386", "mips64el", "ppc64el", "riscv64", "s390x")
 
 _SEGMENT = r"[A-Za-z0-9+~_%][A-Za-z0-9.+~_%-]*"
-
-
 _PLACE = r"^(/[A-Za-z0-9._+@-]+)+\Z"
 _ACCOUNT = r"^[a-z_][a-z0-9_-]{0,31}\Z"
 
@@ -76,7 +77,7 @@ class MaintainerScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     such a script must be waived.
     """
 
-    name: Literal["config", "preinst", "postinst", "prerm", "postrm", "triggers"]
+    name: ScriptName
     digest: Digest
     does: tuple[str, ...] = ()
     alternatives: tuple[Alternative, ...] = ()

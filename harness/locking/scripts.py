@@ -10,15 +10,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from debian.debfile import DebError, DebFile
-
 from harness.errors import IntegrityError
-from harness.locking.debian import Action, Alternative, Folder, Link, MaintainerScript, SystemGroup, SystemUser
+from harness.locking.arguments import account_options, compiles_python, only_reads
+from harness.locking.debfile import open_deb
+from harness.locking.debian import (
+    SCRIPTS,
+    Action,
+    Alternative,
+    Folder,
+    Link,
+    MaintainerScript,
+    SystemGroup,
+    SystemUser,
+)
 from harness.locking.shell import Command, Truth, Word, walk
 from harness.record.hashing import digest_of
 
 T = TypeVar("T")
-NAMES = ("config", "preinst", "postinst", "prerm", "postrm", "triggers")
 _LIMIT = 4 << 20
 _SHELLS = re.compile(rb"#! ?/(usr/)?bin/(env )?(ba|da)?sh( -[eux]+)*\s*$")
 _TEXT = 100
@@ -57,24 +65,19 @@ _COMPARED_WITH_NOTHING = {
     "lt": True, "le": True, "eq": False, "ne": True, "ge": False, "gt": False,
     "lt-nl": False, "le-nl": False, "ge-nl": True, "gt-nl": True,
 }  # fmt: skip
-_PLACE = re.compile(r"/[A-Za-z0-9._+@-]+(/[A-Za-z0-9._+@-]+)*/?\Z")
+_PLACE = re.compile(r"(/[A-Za-z0-9._+@-]+)+\Z")
+_PRIORITY = re.compile(r"-?[0-9]{1,9}\Z")
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 
 
 def read_scripts(path: Path, package: str, architecture: str) -> tuple[MaintainerScript, ...]:
-    """The maintainer scripts of the package in the file `path`, in the order of `NAMES`.
+    """The maintainer scripts of the package in the file `path`, in the order of `SCRIPTS`.
 
     Raises:
-        IntegrityError: the file is no Debian package, or a script is larger than any.
+        IntegrityError: the file is no Debian package, is damaged, or a script is larger than any.
     """
-    controls = {}
-    try:
-        with DebFile(str(path)) as archive:
-            for name in NAMES:
-                if archive.control.has_file(name):
-                    controls[name] = archive.control.get_file(name).read(_LIMIT + 1)
-    except (DebError, OSError, EOFError, ValueError) as error:
-        raise IntegrityError(f"The file of {package} is not a Debian package: {error}") from error
+    with open_deb(path, package) as deb:
+        controls: dict[str, bytes] = {name: data for name, data in deb.control().items() if name in SCRIPTS}
     if large := [name for name, data in controls.items() if len(data) > _LIMIT]:
         raise IntegrityError(f"The {large[0]} of {package} is larger than {_LIMIT} bytes")
     return classify(controls, package, architecture)
@@ -90,7 +93,7 @@ def classify(controls: Mapping[str, bytes], package: str, architecture: str) -> 
     outputs = {"uname": "Linux", "uname -s": "Linux", "dpkg --print-architecture": architecture}
     triggered = any(line.startswith("interest") for line in _lines(controls.get("triggers", b"")))
     found = []
-    for name in (name for name in NAMES if name in controls):
+    for name in (name for name in SCRIPTS if name in controls):
         data = controls[name]
         reading = _Reading()
         if name in ("prerm", "postrm"):
@@ -104,7 +107,7 @@ def classify(controls: Mapping[str, bytes], package: str, architecture: str) -> 
                 reading.script(data, arguments, {**variables, "DPKG_MAINTSCRIPT_NAME": name}, outputs)
         found.append(
             MaintainerScript(
-                name=name,  # type: ignore[arg-type]  # one of SCRIPTS
+                name=name,
                 digest=digest_of(data),
                 does=tuple(sorted(reading.does)),
                 alternatives=reading.made(Alternative),
@@ -173,7 +176,7 @@ class _Reading:
         if special := getattr(self, f"_{_SPECIAL.get(name, 'none')}", None):
             truth: Truth | None = special(command)
             return truth if truth is not None else self._not_known(command)
-        if re.fullmatch(r"python3(\.[0-9]+)?", name) and _compiles(words[1:]):
+        if re.fullmatch(r"python3(\.[0-9]+)?", name) and compiles_python(words[1:]):
             self.does.add("byte-compilation")
             return Truth.MAYBE
         return self._not_known(command)
@@ -210,25 +213,7 @@ class _Reading:
         return None
 
     def _filter(self, command: Command) -> Truth | None:
-        """Programs that read, but could be told to write, remove, set or start something."""
-        words = command.words[1:]
-        known = [word for word in words if word is not None]
-        options = [word for word in known if word.startswith("-")]
-        match command.name:
-            case "date" | "hostname":
-                return Truth.MAYBE if all(re.fullmatch(_READS[command.name], word or "-") for word in words) else None
-            case "uniq":
-                return Truth.MAYBE if list(words) == options else None
-            case "sort":
-                return Truth.MAYBE if all(re.fullmatch(_READS["sort"], option) for option in options) else None
-            case "sed":
-                return Truth.MAYBE if _is_reading_sed(words) else None
-            case "find":
-                acts = ("-exec", "-execdir", "-ok", "-okdir", "-delete", "-fprint", "-fprint0", "-fprintf", "-fls")
-                return None if None in words or any(word in acts for word in known) else Truth.MAYBE
-            case "dpkg-architecture":
-                return Truth.MAYBE if all(re.fullmatch(r"-q\w+", word or "") for word in words) else None
-        return Truth.MAYBE if _is_reading_awk(words) else None
+        return Truth.MAYBE if only_reads(str(command.name), command.words[1:]) else None
 
     def _masks(self, command: Command) -> Truth | None:
         """Folders are taken to be made under the usual mask."""
@@ -248,7 +233,7 @@ class _Reading:
         known = all(re.fullmatch(r"-[sfnT]+|--symbolic|--force|--no-dereference", option) for option in options)
         match words:
             case [str(target), str(place)] if symbolic and known and command.certain:
-                if not _PLACE.match(place) or not _PLACE.match("/" + target.removeprefix("/")) or place.endswith("/"):
+                if not _is_place(place) or not _PLACE.match("/" + target.removeprefix("/").removesuffix("/")):
                     return None
                 if place.removeprefix("/usr").count("/") < 2:
                     return None  # a folder of every system, such as /etc or /usr/lib: the link would lie inside it
@@ -299,8 +284,8 @@ class _Reading:
                 mode = word.removeprefix("--mode=").removeprefix("-m")
             elif word in ("-p", "--parents", "-v", "--verbose", "-pv", "--"):
                 continue
-            elif word is not None and _PLACE.match(word) and ".." not in word.split("/"):
-                places.append(word.rstrip("/"))
+            elif word is not None and _is_place(word.removesuffix("/")):
+                places.append(word.removesuffix("/"))
             else:
                 return None
         if not command.certain or not _is_mode(mode) or not places:
@@ -315,7 +300,7 @@ class _Reading:
         if len(words) > 1 and words[0] in ("--remove", "--query", "--display", "--list", "--get-selections"):
             return Truth.MAYBE
         match words:
-            case ["--install", str(place), _, str(target), str(priority), *more] if priority.lstrip("-").isdecimal():
+            case ["--install", str(place), _, str(target), str(priority), *more] if _PRIORITY.match(priority):
                 links = [(place, target)]
                 while more:
                     match more:
@@ -323,7 +308,7 @@ class _Reading:
                             links.append((place, target))
                         case _:
                             return None
-                if not command.certain or not all(_PLACE.match(path) for link in links for path in link):
+                if not command.certain or not all(_is_place(path) for link in links for path in link):
                     return None
                 self.does.add("alternatives")
                 for place, target in links:
@@ -333,7 +318,7 @@ class _Reading:
 
     def _accounts(self, command: Command) -> Truth | None:
         name = str(command.name)
-        options, accounts = _options(command.words[1:])
+        options, accounts = account_options(command.words[1:])
         if options is None or not command.certain or not 1 <= len(accounts) <= 2:
             return None
         if not all(_ACCOUNT.match(account) for account in accounts):
@@ -348,7 +333,7 @@ class _Reading:
         own = name == "useradd" or any(option in options for option in ("--group", "-U", "--user-group"))
         other = options.get("--ingroup") or options.get("--gid") or options.get("-g")
         home = options.get("--home") or options.get("--home-dir") or options.get("-d") or "/nonexistent"
-        if not _PLACE.match(home) or home.endswith("/") or (other is not None and not _ACCOUNT.match(other)):
+        if not _is_place(home) or (other is not None and not _ACCOUNT.match(other)):
             return None
         self._act(SystemUser(accounts[0], other or (accounts[0] if own else "nogroup"), home))
         return Truth.YES
@@ -390,109 +375,11 @@ _SPECIAL = {
     "useradd": "accounts",
     "groupadd": "accounts",
 }
-_WITH_ARGUMENT = (
-    "--home", "--shell", "--gecos", "--comment", "--ingroup", "--gid", "--uid", "--home-dir", "--firstuid", "--lastuid",
-    "-d", "-s", "-g", "-u", "-c",
-)  # fmt: skip
-_WITHOUT_ARGUMENT = (
-    "--system", "--group", "--quiet", "--no-create-home", "--disabled-password", "--disabled-login", "--force-badname",
-    "--allow-bad-names", "--user-group", "--force", "-r", "-U", "-M", "-f",
-)  # fmt: skip
 
 
-def _options(words: Sequence[Word]) -> tuple[dict[str, str] | None, list[str]]:
-    """The options of a command that makes accounts (none where one is not known), and its other words."""
-    options: dict[str, str] = {}
-    others: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if word is None:
-            return None, []
-        key, equals, value = word.partition("=")
-        if key in _WITH_ARGUMENT and word.startswith("-"):
-            given = value if equals else (rest.pop(0) if rest else None)
-            if given is None and key not in ("--gecos", "--comment", "-c"):
-                return None, []
-            options[key] = given or ""
-        elif word in _WITHOUT_ARGUMENT:
-            options[word] = ""
-        elif word.startswith("-"):
-            return None, []
-        else:
-            others.append(word)
-    return options, others
-
-
-_READS = {
-    "date": r"\+.*|-[uR]+|--utc",
-    "hostname": r"-[sfdiIaA]",
-    "sort": r"-[bcCdfgiMhnRrVsuz]+|-k[0-9.,bdfgiMhnRrV]*|-t.*|--(unique|reverse|numeric-sort|version-sort)",
-}
-"""The words with which these programs only read."""
-
-_SED_ADDRESS = r"([0-9]+|\$|/([^/\\\n\[]|\\.|\[[^]\n]*\])*/I?)"
-_SED_REPLACES = (
-    r"s(?P<{0}>[|/,:#@!%])((?!(?P={0}))[^\\\n\[]|\\.|\[[^]\n]*\])*(?P={0})((?!(?P={0}))[^\\\n]|\\.)*(?P={0})[gpIi0-9]*"
-)
-_SED_COMMAND = (
-    rf"\s*({_SED_ADDRESS}(,{_SED_ADDRESS})?\s*!?)?\s*([pdDPgGhHxnN=q]|{_SED_REPLACES.format('delimiter')})\s*"
-)
-
-
-def _is_reading_sed(words: Sequence[Word]) -> bool:
-    """Whether sed is told, in commands that are known here, to read and print, and nothing else."""
-    scripts: list[Word] = []
-    others: list[Word] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if word is None or not word.startswith("-") or word == "-":
-            others.append(word)
-        elif re.fullmatch(r"-[nrEsuz]*e", word) and rest:
-            scripts.append(rest.pop(0))
-        elif not re.fullmatch(r"-[nrEsuz]+|--quiet|--silent|--regexp-extended", word):
-            return False
-    # Paths such as /etc/x too: rather one line too many that is not known than locks that come out otherwise.
-    if any(re.search(r"(^|[;{}\d$/])\s*[wWe]\b|/[gpIiMm0-9]*[ewW]", word) for word in words if word is not None):
-        return False
-    scripts = scripts or others[:1]
-    return bool(scripts) and all(script is not None and _is_reading_script(script) for script in scripts)
-
-
-def _is_reading_script(script: str) -> bool:
-    """Command after command, because each may have a delimiter of its own."""
-    place = 0
-    while place < len(script):
-        found = re.compile(_SED_COMMAND).match(script, place)
-        if found is None or (found.end() < len(script) and script[found.end()] not in ";\n"):
-            return False
-        place = found.end() + 1
-    return True
-
-
-def _is_reading_awk(words: Sequence[Word]) -> bool:
-    """Whether awk has its program on the line, which starts and writes nothing, and no option but `-F` and `-v`."""
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if word in ("-F", "-v") and rest:
-            rest.pop(0)
-        elif word is None or (word.startswith("-") and not re.fullmatch(r"-F.+|-v\w+=.*", word)):
-            return False
-        elif not word.startswith("-"):
-            return re.search(r"system|[|>@]|-f|getline", word) is None
-    return False
-
-
-def _compiles(words: Sequence[Word]) -> bool:
-    """Whether Python is called to compile: by one of its two modules for that, or by the file of one."""
-    match [word for word in words if word is None or not re.fullmatch(r"-[EOSIBs]+", word)]:
-        case ["-m", "compileall" | "py_compile", *_]:
-            return True
-        case [str(program), *_]:
-            return re.fullmatch(r"/usr/lib/python3(\.[0-9]+)?/(compileall|py_compile)\.py", program) is not None
-    return False
+def _is_place(path: str) -> bool:
+    """Whether a lock can hold it: a plain path from the root."""
+    return _PLACE.match(path) is not None and not {".", ".."} & set(path.split("/"))
 
 
 def _is_mode(mode: Word) -> bool:

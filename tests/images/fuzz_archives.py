@@ -1,13 +1,15 @@
-"""Hostile wheels and Debian packages, made by Hypothesis and by mutating bytes, against the two readers.
+"""Hostile wheels and Debian packages, made by Hypothesis and by mutating bytes, against those who read them.
 
     python tests/images/fuzz_archives.py --minutes 10 [--seed 1]
 
-What comes out is an image that stays inside its tree, or a `HarnessError`: never another exception, a hang, or more
+What comes out is an image that stays inside its tree, of maintainer scripts what a lock can hold, or a `HarnessError`:
+never another exception, a hang, or more
 memory than the limit that this process gives itself. The first finding ends the run and says how to see it again.
 """
 
 import argparse
 import base64
+import bz2
 import csv
 import gzip
 import hashlib
@@ -28,9 +30,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+from backports import zstd
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
-from image_packages import ar, member, record_row, tar
+from image_packages import ar, member, record_row
 
 from harness.errors import HarnessError
 from harness.images.deb import read_deb
@@ -38,8 +42,9 @@ from harness.images.layer import layer_chunks
 from harness.images.paths import Excludes
 from harness.images.tree import Entry, Tree
 from harness.images.wheel import read_wheel, site_packages
-from harness.locking.debian import DebianPackage
+from harness.locking.debian import SCRIPTS, DebianPackage, MaintainerScript
 from harness.locking.python import LockedWheel
+from harness.locking.scripts import read_scripts
 from harness.spec.digest import digest_from_hex
 
 MEMORY = 1 << 30  # on top of what the process has before
@@ -76,6 +81,18 @@ def plan_wheel(data: bytes, folder: Path) -> bool:
         return False
     contents = _check_layer(layer, {path for path, _ in entries})
     _check_record(contents)
+    return True
+
+
+def plan_scripts(data: bytes, folder: Path) -> bool:
+    """Whether the package's maintainer scripts are read; then a lock must be able to hold what they would do."""
+    path = folder / "evil.deb"
+    path.write_bytes(data)
+    try:
+        scripts = read_scripts(path, "evil", "amd64")
+    except HarnessError:
+        return False
+    assert msgspec.json.decode(msgspec.json.encode(scripts), type=tuple[MaintainerScript, ...]) == scripts
     return True
 
 
@@ -162,11 +179,13 @@ PAX = st.dictionaries(
 
 
 @st.composite
-def tar_members(draw: st.DrawFn) -> bytes:
+def tar_members(
+    draw: st.DrawFn, names: st.SearchStrategy[str] = NAMES, contents: st.SearchStrategy[bytes] = DATA
+) -> bytes:
     """One member: header, data and padding, any of which may lie about the others."""
-    data = draw(DATA)
+    data = draw(contents)
     info, _ = member(
-        draw(NAMES),
+        draw(names),
         data,
         type=draw(TYPES),
         linkname=draw(st.one_of(st.just(""), NAMES)),
@@ -193,16 +212,28 @@ CONTROLS = st.one_of(
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
     ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".zst": zstd.compress,
     ".xz": lambda data: lzma.compress(data, preset=0),
     ".lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE, preset=0),
 }
 
 
-def make_deb(control: bytes, data: bytes, compression: str, edit: Callable[[bytes], bytes] = bytes) -> bytes:
-    """A package whose two archives are these; `edit` is done to the compressed data."""
+def make_deb(
+    control: bytes, data: bytes, compression: str, edit: Callable[[bytes], bytes] = bytes, *, more: bytes = b""
+) -> bytes:
+    """A package whose two archives are these, `more` being further members of the first.
+
+    `edit` is done to the compressed data.
+    """
     compress = COMPRESSIONS[compression]
-    parts = [("debian-binary", b"2.0\n"), (f"control.tar{compression}", compress(tar([member("./control", control)])))]
+    about = compress(_plain_member("./control", control) + more + bytes(1024))
+    parts = [("debian-binary", b"2.0\n"), (f"control.tar{compression}", about)]
     return ar([*parts, (f"data.tar{compression}", edit(compress(data)))])
+
+
+def _plain_member(name: str, data: bytes) -> bytes:
+    return member(name, data)[0].tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512)
 
 
 @st.composite
@@ -211,7 +242,33 @@ def debs(draw: st.DrawFn) -> bytes:
     data = b"".join(draw(st.lists(tar_members(), max_size=5))) + draw(
         st.sampled_from([bytes(1024), bytes(512), b"", b"x"])
     )
-    return make_deb(draw(CONTROLS), data, draw(st.sampled_from(["", ".gz", ".xz", ".lzma"])))
+    return make_deb(draw(CONTROLS), data, draw(st.sampled_from(list(COMPRESSIONS))))
+
+
+LINES = (
+    "set -e", 'if [ "$1" = configure ]; then', "fi", "else", "case $1 in configure)", ";; esac", "f() {", "}", "f a b",
+    "for x in a /b $y; do", "done", "mkdir -p -m 0755 /srv/a/", "mkdir /a/../b /", "chmod 2755 /srv/a", "ldconfig",
+    "update-alternatives --install /usr/bin/x x /usr/bin/y 5 --slave /usr/bin/z/ z /a/./b", "ln -s a/ /usr/lib/x/y",
+    "update-alternatives --install /usr/bin/x x /usr/bin/y --5", "ln -sf ../../.. /usr/lib/../../x",
+    "update-alternatives --install /usr/bin/x x /usr/bin/y 99999999999999999999", "addgroup --system web",
+    "adduser --system --group --home /var/../x --uid web", "adduser --system --ingroup web --home /x/ webber",
+    "sed -n -e 's/[[:space:]]*\\(a\\|b\\)*/x/gp' /etc/x", "awk -F: '{ print $1 }'", "cat <<EOF", "EOF",
+    "x=$(f $((1", "`",
+    '. "$x"', 'eval "$@"', "exit 0", "exec >/dev/null 2>&1", "#", "interest /x", "activate-noawait ldconfig", "\\", "'",
+)  # fmt: skip
+SCRIPT_NAMES = st.sampled_from([*SCRIPTS, *(f"./{name}" for name in SCRIPTS), ".//postinst", "a/../postinst"])
+SHELL = st.lists(st.one_of(st.sampled_from(LINES), st.sampled_from(LINES), st.text(max_size=12)), max_size=12).map(
+    lambda lines: "\n".join(["#!/bin/sh", *lines, ""]).encode(errors="replace")
+)
+
+
+@st.composite
+def scripted_debs(draw: st.DrawFn) -> bytes:
+    """A package of a few maintainer scripts."""
+    contents = st.one_of(SHELL, SHELL, SHELL, DATA)
+    plain = st.builds(_plain_member, SCRIPT_NAMES, contents)
+    scripts = st.lists(st.one_of(plain, plain, plain, tar_members(SCRIPT_NAMES, contents)), max_size=3).map(b"".join)
+    return make_deb(CONTROL, bytes(1024), draw(st.sampled_from(list(COMPRESSIONS))), more=draw(scripts))
 
 
 ABOUT = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -355,7 +412,7 @@ def _whole_tar(chance: random.Random) -> bytes:
 def mutated_deb(chance: random.Random) -> bytes:
     """A package that was whole, with bytes changed in its tar, in what that was compressed to, or in the whole."""
     data = _whole_tar(chance)
-    compression = chance.choice(["", ".gz", ".xz", ".lzma"])
+    compression = chance.choice(list(COMPRESSIONS))
     match chance.randrange(4):
         case 0:
             return make_deb(CONTROL, _true_checksums(data, chance), compression)
@@ -365,6 +422,22 @@ def mutated_deb(chance: random.Random) -> bytes:
             return make_deb(CONTROL, data, compression, lambda packed: _mutate(packed, chance))
         case _:
             return _mutate(make_deb(CONTROL, data, compression), chance)
+
+
+def mutated_scripts(chance: random.Random) -> bytes:
+    """A package of two maintainer scripts that were whole, with bytes changed in a script, its tar, or the whole."""
+    lines = "\n".join(["#!/bin/sh", *(chance.choice(LINES) for _ in range(chance.choice([2, 8, 30]))), ""]).encode()
+    compression = chance.choice(list(COMPRESSIONS))
+    removal = _plain_member("./postrm", b"#!/bin/sh\n")
+    match chance.randrange(3):
+        case 0:
+            more = _plain_member("./postinst", _mutate(lines, chance)) + removal
+        case 1:
+            more = _true_checksums(_plain_member("./postinst", lines) + removal, chance)
+        case _:
+            more = _plain_member("./postinst", lines) + removal
+            return _mutate(make_deb(CONTROL, bytes(1024), compression, more=more), chance)
+    return make_deb(CONTROL, bytes(1024), compression, more=more)
 
 
 def mutated_wheel(chance: random.Random) -> bytes:
@@ -465,8 +538,10 @@ def main(arguments: list[str] | None = None) -> None:
     number, counts = options.seed, {}
     kinds: dict[str, Callable[[int], list[bool]]] = {
         "packages, by structure": lambda number: structured(plan_deb, debs(), number, options.cases),
+        "scripts, by structure": lambda number: structured(plan_scripts, scripted_debs(), number, options.cases),
         "wheels, by structure": lambda number: structured(plan_wheel, wheels(), number, options.cases),
         "packages, by bytes": lambda number: changed(plan_deb, mutated_deb, number, options.cases),
+        "scripts, by bytes": lambda number: changed(plan_scripts, mutated_scripts, number, options.cases),
         "wheels, by bytes": lambda number: changed(plan_wheel, mutated_wheel, number, options.cases),
     }
     while True:

@@ -6,12 +6,13 @@ import gzip
 import hashlib
 import io
 import lzma
-import subprocess
 import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from backports import zstd
 
 from harness.locking.debian import DebianLock, DebianPackage
 from harness.locking.lockfile import write_lock
@@ -24,7 +25,7 @@ COMPRESSORS: dict[str, Any] = {
     ".gz": gzip.compress,
     ".bz2": bz2.compress,
     ".xz": lzma.compress,
-    ".zst": lambda data: subprocess.run(["zstd", "-c"], input=data, capture_output=True, check=True).stdout,
+    ".zst": zstd.compress,
 }
 
 

@@ -27,26 +27,48 @@ def fuzz(*, cases: int, spoil: str = "") -> subprocess.CompletedProcess[str]:
 def test_hostile_archives_are_planned_inside_the_tree_or_refused() -> None:
     done = fuzz(cases=100)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert len(done.stdout.splitlines()) == 4
+    assert len(done.stdout.splitlines()) == 6
     assert all(" taken, " in line for line in done.stdout.splitlines())
 
 
-@pytest.mark.parametrize(
-    ("reader", "found"),
-    [
-        ("[('../x', File(0o644, Inline(b'')))]", "AssertionError: .."),
-        ("[('x', Symlink('../x'))]", "AssertionError: ../x"),
-        ("{}['x']", "KeyError"),
-        ("[number for number in iter(int, 1) if number]", "Hang"),
-        ("bytes(2 << 30)", "MemoryError"),
-        ("[]", "only ever sees one answer"),
-    ],
-    ids=["path that leads out", "link that leads out", "another exception", "hang", "much memory", "nothing refused"],
-)
-def test_a_reader_that_is_not_careful_is_found(reader: str, found: str) -> None:
+REAL = "[(path, {}) for path, entry in real(*arguments, **options)]"
+CARELESS = {
+    "path that leads out": ("read_deb", "[('../x', File(0o644, Inline(b'')))]", "AssertionError: .."),
+    "link that leads out": ("read_deb", "[('x', Symlink('../x'))]", "AssertionError: ../x"),
+    "another exception": ("read_deb", "{}['x']", "KeyError"),
+    "hang": ("read_deb", "[number for number in iter(int, 1) if number]", "Hang"),
+    "much memory": ("read_deb", "bytes(2 << 30)", "MemoryError"),
+    "nothing refused": ("read_deb", "[]", "packages, by structure: a run that only ever sees one answer"),
+    "wheel's path that leads out": ("read_wheel", "[('../x', File(0o644, Inline(b'')))]", "AssertionError: .."),
+    "wheel's link that leads out": ("read_wheel", "[('x', Symlink('../x'))]", "AssertionError: ../x"),
+    "wheel with other bytes than its RECORD says": (
+        "read_wheel",
+        REAL.format("entry if path.endswith('RECORD') else File(0o644, Inline(b'other'))"),
+        "assert value == base64",
+    ),
+    "wheel with a file that is not in its RECORD": (
+        "read_wheel",
+        f"[('usr/more', File(0o644, Inline(b''))), *{REAL.format('entry')}]",
+        "assert set(listed) == set(contents)",
+    ),
+    "wheel that is read with another exception": ("read_wheel", "{}['x']", "KeyError"),
+    "script of which a lock cannot hold what it does": (
+        "read_scripts",
+        "(MaintainerScript('postinst', NONE, folders=(Folder('/a/', '0755'),)),)",
+        "ValidationError",
+    ),
+    "script that is read with another exception": ("read_scripts", "{}['x']", "KeyError"),
+    "no script refused": ("read_scripts", "()", "scripts, by structure: a run that only ever sees one answer"),
+}
+
+
+@pytest.mark.parametrize(("reader", "answer", "found"), CARELESS.values(), ids=CARELESS.keys())
+def test_a_reader_that_is_not_careful_is_found(reader: str, answer: str, found: str) -> None:
     spoil = (
         "from harness.images.content import Inline; from harness.images.tree import File, Symlink;"
-        f"fuzz_archives.PATIENCE_SECONDS = 2; fuzz_archives.read_deb = lambda *_: {reader}"
+        "from harness.locking.debian import Folder, MaintainerScript; from fuzz_archives import NONE;"
+        f"fuzz_archives.PATIENCE_SECONDS = 2; real = fuzz_archives.{reader};"
+        f"fuzz_archives.{reader} = lambda *arguments, **options: {answer}"
     )
     done = fuzz(cases=20, spoil=spoil)
     assert done.returncode != 0

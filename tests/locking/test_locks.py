@@ -29,7 +29,11 @@ def changed(path: Path, tmp_path: Path, old: str, new: str) -> Path:
     return copy
 
 
-IMAGES = ("cpu", "cpu-prev")
+IMAGES = sorted(path.parent.name for path in LOCKFILES.glob("*/debian.lock"))
+
+
+def test_every_image_has_its_locks():
+    assert IMAGES == ["cpu", "cpu-arm64", "cpu-prev", "cuda", "trixie"]
 
 
 @pytest.mark.parametrize("image", IMAGES)
@@ -41,8 +45,8 @@ def test_committed_locks_come_out_as_they_went_in(image):
 
 
 def test_the_images_share_their_debian_packages_and_so_that_layer():
-    first, *others = [(LOCKFILES / image / "debian.lock").read_bytes() for image in IMAGES]
-    assert all(other == first for other in others)
+    first, other = [(LOCKFILES / image / "debian.lock").read_bytes() for image in ("cpu", "cpu-prev")]
+    assert other == first
 
 
 def test_committed_locks_name_no_host():

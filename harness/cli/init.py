@@ -66,7 +66,8 @@ def init(
     """
     # Resolving needs Debian's parsers, which no other command should wait for.
     from harness.locking.imagespec import check_image_name
-    from harness.locking.initial import Wanted, check_free, place, prepare
+    from harness.locking.initial import Wanted, check_free, prepare
+    from harness.locking.place import place
     from harness.locking.project import read_project, read_settings
 
     if variant not in ("cpu", "cuda"):

@@ -34,9 +34,8 @@ from harness.locking.imagelock import SCHEMA as IMAGE_SCHEMA
 from harness.locking.imagelock import ImageLock
 from harness.locking.imagespec import check_image_name, load_image_spec, spec_path
 from harness.locking.lockfile import MAX_BYTES, encode_lock, read_lock
+from harness.locking.place import place
 from harness.locking.python import read_python_lock
-from harness.record.files import write_atomically
-from harness.record.hashing import digest_of
 from harness.spec.digest import Digest, digest_from_hex
 from harness.store.progress import Progress
 from harness.store.store import Store
@@ -260,14 +259,7 @@ def _differing(name: str, folder: Path, root: Path) -> list[str]:
 
 def _adopt(name: str, folder: Path, root: Path) -> tuple[Path, ...]:
     """Write the bundle's spec and locks into the checkout, as far as they differ; which those are."""
-    written = []
-    for path in document_paths(name):
-        data, target = (folder / path).read_bytes(), root / path
-        if not target.is_file() or digest_of(target.read_bytes()) != digest_of(data):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(target, data)
-            written.append(target)
-    return tuple(written)
+    return place(root, {path: (folder / path).read_bytes() for path in document_paths(name)})
 
 
 @contextmanager

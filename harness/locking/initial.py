@@ -18,7 +18,6 @@ from harness.locking.lock import lock
 from harness.locking.project import Project, check_python
 from harness.locking.python import PythonLock, read_python_lock
 from harness.locking.template import render_spec, template
-from harness.record.files import write_atomically
 from harness.store.index import resolve
 from harness.store.progress import Progress
 from harness.store.sources import link_folders, uv_environment
@@ -133,39 +132,8 @@ def check_free(root: Path, name: str, *, force: bool) -> None:
         )
 
 
-def place(root: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """Write files below a project: all of them, or after an error none. The last one makes the others count.
-
-    Raises:
-        OSError: a folder cannot be written.
-    """
-    before = {root / path: (root / path).read_bytes() if (root / path).is_file() else None for path in files}
-    made = [folder for path in before for folder in _missing(path.parent)]
-    try:
-        for path in before:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            write_atomically(root / name, data)
-    except BaseException:
-        for path, old in before.items():
-            if old is None:
-                path.unlink(missing_ok=True)
-            elif path.read_bytes() != old:
-                write_atomically(path, old)
-        for folder in dict.fromkeys(made):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-        raise
-    return tuple(before)
-
-
 def _places(name: str) -> tuple[str, ...]:
     return (f"docker/{name}.yaml", f"lockfiles/{name}/debian.lock", f"lockfiles/{name}/python.txt")
-
-
-def _missing(folder: Path) -> list[Path]:
-    """The folders that must be made for `folder` to be there, the innermost first."""
-    return [each for each in (folder, *folder.parents) if not each.exists()]
 
 
 def _versions(project: Project, asked: Sequence[str], variant: str, environment: Mapping[str, str]) -> dict[str, str]:

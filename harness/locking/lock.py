@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from harness.locking.difference import (
 )
 from harness.locking.imagespec import ImageSpec, debian_inputs, image_names, load_image_spec
 from harness.locking.lockfile import encode_lock, read_lock_bytes
+from harness.locking.place import place
 from harness.locking.python import PythonLock, encode_python_lock, read_python_lock
 from harness.locking.requirements import (
     LockedRequirement,
@@ -32,7 +33,6 @@ from harness.locking.requirements import (
 from harness.locking.requirers import requirers
 from harness.locking.resolve import resolve_debian, resolve_python
 from harness.locking.upgrade import KEEP, Upgrade, Upgrades, check_known, check_pins, debian_name
-from harness.record.files import write_atomically
 from harness.record.hashing import signature
 from harness.spec.digest import Digest
 from harness.store.progress import Progress
@@ -111,9 +111,9 @@ def lock(
         scripts = tuple(change for each in planned for change in each.scripts)
         if reviewed is not None:
             check_reviewed(scripts, reviewed)
-        files = [(root / path, data) for each in planned for path, data in each.files.items()]
-        written = tuple(path for path, data in files if _write(path, data))
-        return Locking(written=written, changes=changes, scripts=scripts)
+        files = {path: data for each in planned for path, data in each.files.items()}
+        _remove_leftovers(root / path for path in files)
+        return Locking(written=place(root, files), changes=changes, scripts=scripts)
 
 
 def check_reviewed(scripts: Sequence[MaintainerChange], reviewed: Collection[str]) -> None:
@@ -279,11 +279,8 @@ def _versions(lock: PythonLock | None) -> dict[str, str]:
     return {wheel.name: wheel.version for wheel in lock.wheels} if lock else {}
 
 
-def _write(path: Path, data: bytes) -> bool:
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        leftover.unlink(missing_ok=True)  # of a run that was killed while it wrote
-    if path.exists() and path.read_bytes() == data:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data)
-    return True
+def _remove_leftovers(paths: Iterable[Path]) -> None:
+    """Remove what a run that was killed while it wrote left beside its locks."""
+    for path in paths:
+        for leftover in path.parent.glob(f".{path.name}.*"):
+            leftover.unlink(missing_ok=True)

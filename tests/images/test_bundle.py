@@ -18,6 +18,7 @@ from harness.images.bundle import INDEX, Vendored, document_paths, object_path, 
 from harness.images.tar import END, Kind, header, padding
 from harness.images.unbundle import build_from
 from harness.locking import lockfile
+from harness.locking import place as place_module
 from harness.locking.imagelock import ImageLock
 from harness.store import fetch as fetch_module
 from harness.store.progress import SILENT
@@ -312,6 +313,32 @@ def test_a_checkout_without_the_image_takes_it_over_where_asked(
     built = build_from(made, name=None, root=nothing, store=elsewhere, progress=SILENT, adopt=True)
     assert [str(path.relative_to(nothing)) for path in built.written] == list(document_paths("tiny"))
     assert build("tiny", root=nothing, store=elsewhere) == lock
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_an_error_in_the_middle_of_taking_a_bundle_over_leaves_what_was_there(
+    checkout: Checkout, made: Path, elsewhere: Store, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    paths = [checkout.root / path for path in document_paths("tiny")]
+    checkout.wheels["small"] = wheel("small", {"small/new.py": b"new"})
+    checkout.spec += "# another\n"
+    checkout.write()
+    paths[1].unlink()
+    paths[2].write_text("not a lock")
+    before = {path: path.read_bytes() for path in paths if path.exists()}
+    real, calls = place_module.write_atomically, []
+
+    def failing(path: Path, data: bytes) -> None:
+        calls.append(path)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        real(path, data)
+
+    monkeypatch.setattr(place_module, "write_atomically", failing)
+    with pytest.raises(KeyboardInterrupt):
+        build_from(made, name="tiny", root=checkout.root, store=elsewhere, progress=SILENT, adopt=True)
+    assert calls[:number] == paths[:number]
+    assert {path: path.read_bytes() for path in paths if path.exists()} == before
 
 
 def test_a_bundle_of_another_version_of_the_harness_is_refused(

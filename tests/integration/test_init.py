@@ -25,8 +25,8 @@ from harness.locking.archive import read_release
 from harness.locking.debian import read_debian_lock
 from harness.locking.imagelock import SCHEMA, ImageLock
 from harness.locking.imagespec import ImageSpec
-from harness.locking.initial import place
 from harness.locking.lockfile import read_lock
+from harness.locking.place import place
 from harness.locking.python import encode_python_lock, read_python_lock
 from harness.locking.template import render_spec, template
 from harness.spec.documents import parse_document

@@ -12,8 +12,9 @@ from harness.locking import lock as lock_module
 from harness.locking import template as template_module
 from harness.locking.check import check
 from harness.locking.imagespec import load_image_spec, spec_path
-from harness.locking.initial import Initial, Wanted, check_free, place, prepare
+from harness.locking.initial import Initial, Wanted, check_free, prepare
 from harness.locking.lock import lock
+from harness.locking.place import place
 from harness.locking.project import read_project
 from harness.locking.template import render_spec, template
 from harness.record.hashing import digest_of_file
@@ -205,26 +206,6 @@ def test_nothing_that_is_there_is_replaced_without_force(project, store, environ
     spec_path(project, "cpu").unlink()
     with pytest.raises(UsageError, match=r"debian\.lock is there already"):
         check_free(project, "cpu", force=False)
-
-
-def test_an_error_in_the_middle_of_writing_leaves_what_was_there(project, monkeypatch):
-    (project / "docker").mkdir()
-    (project / "docker" / "cpu.yaml").write_text("mine")
-    before = listing(project)
-    real, calls = initial_module.write_atomically, []
-
-    def failing(path: Path, data: bytes) -> None:
-        calls.append(path)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        real(path, data)
-
-    monkeypatch.setattr(initial_module, "write_atomically", failing)
-    files = {"docker/cpu.yaml": b"new", "lockfiles/cpu/debian.lock": b"{}", "lockfiles/cpu/python.txt": b""}
-    with pytest.raises(KeyboardInterrupt):
-        place(project, files)
-    assert listing(project) == before
-    assert (project / "docker" / "cpu.yaml").read_text() == "mine"
 
 
 def test_the_projects_own_code_is_found_where_programs_run(project, store, environment, links):

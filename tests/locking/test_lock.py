@@ -12,6 +12,7 @@ from harness.cli import main as command
 from harness.errors import IntegrityError, PrerequisiteError, ToolError, UsageError
 from harness.images.build import build
 from harness.locking import lock as lock_module
+from harness.locking import place as place_module
 from harness.locking.check import check, input_digests
 from harness.locking.datasets import Dataset, fetch_dataset
 from harness.locking.debian import effects, read_debian_lock
@@ -400,6 +401,30 @@ def test_a_damaged_lock_is_made_anew_but_nothing_in_it_is_upgraded(locked, reloc
         relock("demo")
     assert moved(relock()) == [("lockfiles/small/python.txt", "demo", "added", None, "1.0")]
     assert path.read_bytes() == good
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_an_error_in_the_middle_of_writing_locks_leaves_all_as_they_were(
+    number, locked, relock, links, make_wheel, monkeypatch
+):
+    for name in ("demo", "tool"):
+        make_wheel(links, name, "1.1")
+    before = {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()}
+    real, calls = place_module.write_atomically, []
+
+    def failing(path, data):
+        calls.append(path)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        real(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place_module, "write_atomically", failing)
+        with pytest.raises(KeyboardInterrupt):
+            relock(name=None, everything=True)
+    assert {path: digest_of_file(path) for path in locked.rglob("*") if path.is_file()} == before
+    written = relock(name=None, everything=True).written
+    assert [path.name for path in written] == ["host.txt", "dev.txt", "inside-test.txt", "python.txt"]
 
 
 def test_a_trial_shows_what_would_change_and_writes_nothing(locked, store, environment, links, make_wheel):

@@ -36,6 +36,10 @@ def init(
         list[str] | None,
         typer.Option(metavar="PACKAGE=REASON", help="Why a package's maintainer scripts need not run; several times."),
     ] = None,
+    reviewed: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PACKAGE", help="Its waived maintainer script changed, was read, and may stay waived."),
+    ] = None,
     base: Annotated[
         str | None, typer.Option(metavar="PLACE@DIGEST", help="An image whose layers go under these, by digest.")
     ] = None,
@@ -93,7 +97,7 @@ def init(
         trainer=trainer,
     )
     with ConsoleProgress() as progress:
-        initial = prepare(found, wanted, open_store(), progress=progress)
+        initial = prepare(found, wanted, open_store(), progress=progress, reviewed=reviewed or ())
         for note in initial.notes:
             progress.note(note)
     if not dry_run:

@@ -147,11 +147,11 @@ def read_debian_lock(path: Path) -> DebianLock:
 
 
 class MaintainerChange(msgspec.Struct, frozen=True):
-    """A waived script that changed between two versions of its package."""
+    """A waived script that changed between two versions of its package; `before` is null where nobody can tell."""
 
     package: str
     script: str
-    before: str
+    before: str | None
     after: str
 
 
@@ -231,16 +231,19 @@ def waiver_problems(spec: ImageSpec, lock: DebianLock) -> list[str]:
 
 
 def changed_waivers(spec: ImageSpec, before: DebianLock | None, after: DebianLock) -> list[MaintainerChange]:
-    """The waived scripts that are no longer those that were read when the waiver was given."""
+    """The waived scripts that are not those that were read when the waiver was given.
+
+    Where `before` is null, a lock is there but damaged: then nobody can tell which were read, and it is all of them.
+    """
     old = {package.name: package for package in before.packages} if before else {}
     found = []
     for package in after.packages:
         was = old.get(package.name)
-        if package.name not in spec.postinst or was is None:
+        if package.name not in spec.postinst or (before and was is None):
             continue
-        digests = {script.name: script.digest for script in was.scripts}
+        digests = {script.name: script.digest for script in was.scripts} if was else {}
         found += [
-            MaintainerChange(package.name, script.name, was.version, package.version)
+            MaintainerChange(package.name, script.name, was.version if was else None, package.version)
             for script in package.scripts
             if _runs_at_installation(script) and digests.get(script.name) != script.digest
         ]

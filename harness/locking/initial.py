@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from harness.errors import IntegrityError, ToolError, UsageError
 from harness.locking.architecture import target_tags
-from harness.locking.debian import read_debian_lock
-from harness.locking.imagespec import spec_path
-from harness.locking.lock import lock
+from harness.locking.debian import DebianLock, MaintainerChange, changed_waivers, read_debian_lock
+from harness.locking.imagespec import ImageSpec, load_image_spec, spec_path
+from harness.locking.lock import check_reviewed, lock
 from harness.locking.project import Project, check_python
 from harness.locking.python import PythonLock, read_python_lock
 from harness.locking.template import render_spec, template
@@ -60,12 +60,16 @@ def prepare(
     *,
     progress: Progress,
     environment: Mapping[str, str] = os.environ,
+    reviewed: Collection[str] = (),
 ) -> Initial:
     """The spec and locks of an image for a project. Nothing is written but to the store.
 
+    Where the project has a `debian.lock` of that image already, waivers are for the scripts that it names, and packages
+    whose waived scripts changed must be among `reviewed` (`lock`).
+
     Raises:
         UsageError: the project asks for nothing, for another Python, or for what cannot be had; or a maintainer script
-            is neither known nor waived.
+            is neither known nor waived, or is waived and changed.
         ToolError: uv cannot resolve the requirements; its reason is in the message.
         IntegrityError: a wheel is not among those whose hashes the project gives.
     """
@@ -103,6 +107,8 @@ def prepare(
         folder = root / "lockfiles" / wanted.name
         python = read_python_lock(folder / "python.txt")
         debian = read_debian_lock(folder / "debian.lock")
+        there = project.folder / "lockfiles" / wanted.name / "debian.lock"
+        check_reviewed(_changed_waivers(load_image_spec(root, wanted.name), there, debian), reviewed)
         files = {
             f"lockfiles/{wanted.name}/debian.lock": (folder / "debian.lock").read_bytes(),
             f"lockfiles/{wanted.name}/python.txt": (folder / "python.txt").read_bytes(),
@@ -130,6 +136,16 @@ def check_free(root: Path, name: str, *, force: bool) -> None:
             f"{root / there[0]} is there already",
             hint="Give the image another name (harness init NAME), or replace it with --force; see --dry-run first.",
         )
+
+
+def _changed_waivers(spec: ImageSpec, path: Path, after: DebianLock) -> list[MaintainerChange]:
+    """The waived scripts that are not those of the lock that is to be replaced."""
+    if not path.is_file():
+        return []
+    try:
+        return changed_waivers(spec, read_debian_lock(path), after)
+    except IntegrityError:
+        return changed_waivers(spec, None, after)
 
 
 def _places(name: str) -> tuple[str, ...]:

@@ -54,11 +54,15 @@ class Locking(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Before(msgspec.Struct, frozen=True, kw_only=True):
-    """The locks as they are: null or missing where there is none, or none that is valid."""
+    """The locks as they are: null or missing where there is none, or none that is valid.
+
+    `damaged` are the images whose `debian.lock` is there and not valid.
+    """
 
     requirements: dict[str, str]
     debian: dict[str, DebianLock | None]
     python: dict[str, PythonLock | None]
+    damaged: frozenset[str]
 
 
 class _Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,9 +91,10 @@ def lock(
     when one of them is to be upgraded. A lock whose content comes out as it was is not touched; one that is damaged is
     made anew, if no package was chosen.
 
-    Nothing is written before everything is resolved and `announce` was told what changes. A waiver is for the scripts
-    that the lock names by digest: where those of a waived package changed, it must be among `reviewed` (null: that is
-    for the caller to ask, with `check_reviewed`).
+    Nothing is written before everything is resolved and `announce` was told what changes; then all of it is, or after
+    an error nothing. A waiver is for the scripts that the lock names by digest: where those of a waived package
+    changed, or the lock is damaged and nobody can tell, it must be among `reviewed` (null: that is for the caller to
+    ask, with `check_reviewed`).
 
     Raises:
         UsageError: a spec makes no sense, what it asks for does not exist, it does not allow an upgrade, or a waived
@@ -126,9 +131,13 @@ def check_reviewed(scripts: Sequence[MaintainerChange], reviewed: Collection[str
     if unread:
         first, more = unread[0], sorted({change.package for change in unread})
         options = " ".join(f"--reviewed {package}" for package in more)
+        changed, restore = f"changed from {first.before} to {first.after}", ""
+        if first.before is None:
+            changed = "debian.lock, which says what was read when it was, is damaged"
+            restore = "Restore debian.lock from version control. Or: "
         raise UsageError(
-            f"The {first.script} of {first.package} is waived, but changed from {first.before} to {first.after}",
-            hint=f"Read it, see whether the spec's reason still holds, then add {options}.",
+            f"The {first.script} of {first.package} is waived, but {changed}",
+            hint=f"{restore}Read it, see whether the spec's reason still holds, then add {options}.",
         )
 
 
@@ -194,7 +203,7 @@ def _plan_image(
     return _Planned(
         files={f"{folder}/debian.lock": encode_lock(debian), f"{folder}/python.txt": encode_python_lock(python.lock)},
         changes=changes + moved,
-        scripts=tuple(changed_waivers(spec, old_debian, debian)),
+        scripts=tuple(changed_waivers(spec, old_debian, debian)) if old_debian or spec.name in before.damaged else (),
     )
 
 
@@ -239,9 +248,12 @@ def _read(
 
     folder = root / "lockfiles"
     texts = {wanted.filename: read(folder / wanted.filename, _text) for wanted in sets}
+    paths = {spec.name: folder / spec.name / "debian.lock" for spec in specs}
+    debian = {name: read(path, read_debian_lock) for name, path in paths.items()}
     return _Before(
         requirements={filename: text for filename, text in texts.items() if text is not None},
-        debian={spec.name: read(folder / spec.name / "debian.lock", read_debian_lock) for spec in specs},
+        debian=debian,
+        damaged=frozenset(name for name, path in paths.items() if debian[name] is None and path.exists()),
         python={spec.name: read(folder / spec.name / "python.txt", read_python_lock) for spec in specs},
     )
 

@@ -1,6 +1,7 @@
 """`harness init`: a spec and locks for somebody's project, all of it or nothing."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from harness.store.progress import SILENT
 from harness.store.store import Store
 
 CHECKOUT = Path(__file__).parents[2]
+DATA = Path(__file__).parent / "data"
 TEMPLATE = """\
 # A template.
 name: small
@@ -77,11 +79,12 @@ def project(tmp_path: Path) -> Path:
     return tmp_path / "mine"
 
 
-def prepared(project: Path, store: Store, environment: dict[str, str], **wanted: object) -> Initial:
+def prepared(
+    project: Path, store: Store, environment: dict[str, str], reviewed: Sequence[str] = (), **wanted: object
+) -> Initial:
     found = read_project(project, environment=environment)
-    return prepare(
-        found, Wanted(**{"name": "cpu", **wanted}), store, progress=SILENT, environment=environment  # type: ignore[arg-type]
-    )  # fmt: skip
+    asked = Wanted(**{"name": "cpu", **wanted})  # type: ignore[arg-type]
+    return prepare(found, asked, store, progress=SILENT, environment=environment, reviewed=reviewed)
 
 
 def listing(folder: Path) -> set[str]:
@@ -206,6 +209,30 @@ def test_nothing_that_is_there_is_replaced_without_force(project, store, environ
     spec_path(project, "cpu").unlink()
     with pytest.raises(UsageError, match=r"debian\.lock is there already"):
         check_free(project, "cpu", force=False)
+
+
+def test_with_force_waivers_are_for_the_scripts_of_the_lock_that_is_there(project, store, environment, links, mirror):
+    place(project, prepared(project, store, environment).files)
+    path = project / "lockfiles" / "cpu" / "debian.lock"
+    assert prepared(project, store, environment).files["lockfiles/cpu/debian.lock"] == path.read_bytes()
+    shutil.rmtree(mirror)
+    shutil.copytree(DATA / "next", mirror)
+    with pytest.raises(UsageError, match=r"postinst of app is waived, but changed from 1:1\.0-1 to 1:1\.1-1") as caught:
+        prepared(project, store, environment)
+    assert "--reviewed app" in str(caught.value.hint)
+    assert prepared(project, store, environment, name="other")  # which has no lock yet
+    assert prepared(project, store, environment, reviewed=["app"])
+
+
+def test_with_force_and_a_damaged_lock_nobody_can_tell_which_scripts_were_waived(project, store, environment, links):
+    place(project, prepared(project, store, environment).files)
+    path = project / "lockfiles" / "cpu" / "debian.lock"
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(UsageError, match=r"postinst of app is waived, but debian\.lock.* is damaged"):
+        prepared(project, store, environment)
+    assert prepared(project, store, environment, reviewed=["app"])
+    path.unlink()
+    assert prepared(project, store, environment)
 
 
 def test_the_projects_own_code_is_found_where_programs_run(project, store, environment, links):

@@ -427,6 +427,20 @@ def test_an_error_in_the_middle_of_writing_locks_leaves_all_as_they_were(
     assert [path.name for path in written] == ["host.txt", "dev.txt", "inside-test.txt", "python.txt"]
 
 
+def test_a_damaged_debian_lock_says_no_more_which_scripts_are_waived(locked, relock, store, environment):
+    path = locked / "lockfiles" / "small" / "debian.lock"
+    good = path.read_bytes()
+    path.write_bytes(good + b"x")
+    with pytest.raises(UsageError, match=r"postinst of app is waived, but debian\.lock.* is damaged") as caught:
+        relock()
+    assert "--reviewed app" in str(caught.value.hint)
+    assert path.read_bytes() == good + b"x"
+    lock(locked, "small", store, progress=SILENT, environment=environment, reviewed=["app"])
+    assert path.read_bytes() == good
+    path.unlink()
+    assert relock().written == (path,)  # a first lock: there is nothing that a waiver was given for before
+
+
 def test_a_trial_shows_what_would_change_and_writes_nothing(locked, store, environment, links, make_wheel):
     make_wheel(links, "demo", "1.1")
     edit(locked / "docker" / "small.yaml", "requirements: [demo]", "requirements: [demo==1.0, tool]")

@@ -130,7 +130,7 @@ def _foretell(scripts: Sequence[MaintainerChange], reviewed: Sequence[str]) -> N
 
 
 def _check(root: Path, name: str | None, *, as_json: bool) -> int:
-    problems = check(root, None if name is None else [name])
+    problems = check(root, None if name is None else [name], store=open_store())
     if as_json:
         stdout.file.write(msgspec.json.encode(problems).decode() + "\n")
     else:

@@ -149,11 +149,13 @@ def build(
 
     Raises:
         UsageError: there is no such image, or no `image.lock` yet and `update` is false.
-        IntegrityError: the image is not what the lock says, or an artifact is damaged or hostile.
+        IntegrityError: the image is not what the lock says, an artifact is damaged or hostile, or a new `debian.lock`
+            describes a maintainer script otherwise than it is read.
         PrerequisiteError: an artifact can't be fetched, or the disk is full.
     """
     project = _read(name, root)
     if update:
+        _check_scripts(project, store, progress)
         lock = _make(project, store, progress, anew=anew)
         if lock != project.lock:
             write_lock(project.path, lock)
@@ -388,6 +390,25 @@ def _make(project: _Project, store: Store, progress: Progress, *, anew: bool) ->
         layers=layers,
         base=base if base is not None else msgspec.UNSET,
     )
+
+
+def _check_scripts(project: _Project, store: Store, progress: Progress) -> None:
+    """Refuse a `debian.lock` that describes a maintainer script otherwise than it is read, before it is built upon.
+
+    Not one that the image was made from before: it was read then, a wheel that changes should cost nothing more, and
+    what was committed can be built for ever, also by a version that reads scripts better.
+    """
+    if project.lock is not None and project.lock.inputs.get("debian.lock") == project.digests["debian.lock"]:
+        return
+    from harness.locking.rereading import other_scripts, read_again  # a shell's parser, which other builds need not
+
+    lock, name = project.inputs.debian, project.inputs.spec.name
+    if other := other_scripts(lock, read_again(lock, artifact_reader(project.inputs, store, progress))):
+        raise IntegrityError(
+            f"lockfiles/{name}/debian.lock describes {other[0]} otherwise than it is read: "
+            "it was edited by hand, or made by another version",
+            hint=f"Run `harness lock {name}`, which reads the scripts again.",
+        )
 
 
 def _compare(project: _Project, expected: ImageLock, actual: ImageLock, store: Store) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from harness.locking.datasets import read_datasets_lock
-from harness.locking.debian import read_debian_lock, waiver_problems
+from harness.locking.debian import DebianLock, read_debian_lock, waiver_problems
 from harness.locking.imagelock import BUILDER_FORMAT, ImageLock
 from harness.locking.imagelock import SCHEMA as IMAGE_SCHEMA
 from harness.locking.imagespec import (
@@ -22,6 +22,7 @@ from harness.locking.python import read_python_lock
 from harness.record.hashing import digest_of_file, signature
 from harness.spec.digest import Digest
 from harness.spec.variables import image_variables
+from harness.store.store import Store
 
 Variables = Callable[[str], Mapping[str, str]]
 
@@ -34,20 +35,28 @@ class Problem(msgspec.Struct, frozen=True):
     remedy: str
 
 
-def check(root: Path, names: Iterable[str] | None = None, *, variables: Variables = image_variables) -> list[Problem]:
+def check(
+    root: Path,
+    names: Iterable[str] | None = None,
+    *,
+    variables: Variables = image_variables,
+    store: Store | None = None,
+) -> list[Problem]:
     """What is out of date: of the images `names`, or of every image, the datasets and the harness's own environments.
+
+    With a store, the maintainer scripts of the Debian packages that it holds are read again; nothing is fetched.
 
     Raises:
         UsageError: a spec is missing or makes no sense.
         IntegrityError: a lock is not valid.
     """
     if names is not None:
-        return [problem for name in names for problem in _check_image(root, name, variables)]
+        return [problem for name in names for problem in _check_image(root, name, variables, store)]
     problems = _check_requirements(root)
     datasets = root / "lockfiles" / "datasets.lock"
     if datasets.exists():
         read_datasets_lock(datasets)
-    return problems + [problem for name in image_names(root) for problem in _check_image(root, name, variables)]
+    return problems + [problem for name in image_names(root) for problem in _check_image(root, name, variables, store)]
 
 
 def input_digests(root: Path, name: str, *, variables: Variables = image_variables) -> dict[str, Digest]:
@@ -85,7 +94,7 @@ def _check_requirements(root: Path) -> list[Problem]:
     return problems
 
 
-def _check_image(root: Path, name: str, variables: Variables) -> list[Problem]:
+def _check_image(root: Path, name: str, variables: Variables, store: Store | None) -> list[Problem]:
     spec = load_image_spec(root, name)
     folder, remedy = root / "lockfiles" / name, f"harness lock {name}"
     debian, python, image = folder / "debian.lock", folder / "python.txt", folder / "image.lock"
@@ -98,6 +107,9 @@ def _check_image(root: Path, name: str, variables: Variables) -> list[Problem]:
             Problem(_shown(root, debian), f"does not fit {_spec(spec)}: {problem}", f"correct {_spec(spec)}")
             for problem in waiver_problems(spec, lock)
         ]
+        if store is not None and not problems and (other := _misread(lock, store)):
+            message = f"describes {other} otherwise than it is read: it was edited by hand, or made by another version"
+            problems.append(Problem(_shown(root, debian), message, remedy))
     if python.exists() and read_python_lock(python).inputs != signature(python_inputs(spec)):
         problems.append(Problem(_shown(root, python), f"was made from other requirements than {_spec(spec)}", remedy))
     if problems:
@@ -117,6 +129,13 @@ def _check_image(root: Path, name: str, variables: Variables) -> list[Problem]:
         message = f"was made from another {', '.join(changed)}"
         return [Problem(_shown(root, image), message, remedy)]
     return []
+
+
+def _misread(lock: DebianLock, store: Store) -> str | None:
+    """The first script that the lock describes otherwise than it is read."""
+    from harness.locking.rereading import other_scripts, read_again, stored  # a shell's parser, and archives'
+
+    return next(iter(other_scripts(lock, read_again(lock, stored(store)))), None)
 
 
 def _missing(root: Path, path: Path, remedy: str) -> Problem:

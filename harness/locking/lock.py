@@ -31,6 +31,7 @@ from harness.locking.requirements import (
     versions_of,
 )
 from harness.locking.requirers import requirers
+from harness.locking.rereading import other_scripts, read_again, stored
 from harness.locking.resolve import resolve_debian, resolve_python
 from harness.locking.upgrade import KEEP, Upgrade, Upgrades, check_known, check_pins, debian_name
 from harness.record.hashing import signature
@@ -186,8 +187,9 @@ def _plan_image(
 ) -> _Planned:
     old_debian, old_python = before.debian[spec.name], before.python[spec.name]
     folder = f"lockfiles/{spec.name}"
-    debian, changes = old_debian, tuple[LockChange, ...]()
-    if debian is None or upgrades.everything or _moving(upgrades, debian) or not _still_fits(debian, spec):
+    changes = tuple[LockChange, ...]()
+    debian = _kept(old_debian, spec, store, upgrades, progress) if old_debian is not None else None
+    if debian is None:
         resolved = resolve_debian(spec, store, progress=progress, keyrings=KEYRINGS, environment=environment)
         debian = resolved.lock
         _check_versions(upgrades, debian)
@@ -205,6 +207,19 @@ def _plan_image(
         changes=changes + moved,
         scripts=tuple(changed_waivers(spec, old_debian, debian)) if old_debian or spec.name in before.damaged else (),
     )
+
+
+def _kept(lock: DebianLock, spec: ImageSpec, store: Store, upgrades: Upgrades, progress: Progress) -> DebianLock | None:
+    """The lock as it may stay, or null: with what its scripts do read again, as far as the store has its packages.
+
+    So what somebody wrote into it by hand does not stay, nor what an older version of the harness could not tell.
+    """
+    if upgrades.everything or _moving(upgrades, lock):
+        return None
+    kept, path = read_again(lock, stored(store)), f"lockfiles/{spec.name}/debian.lock"
+    if other := other_scripts(lock, kept):
+        progress.note(f"{path} describes {other[0]} otherwise than it is read: it is put right")
+    return kept if _still_fits(kept, spec) else None
 
 
 def _size(store: Store, digest: Digest) -> int | None:

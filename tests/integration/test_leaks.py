@@ -149,6 +149,10 @@ def callers(folder: Path, port: int) -> tuple[Caller, Caller]:
     one = {**base, "TZ": "Asia/Tokyo", "LC_ALL": "C", "USER": "ann", "LOGNAME": "ann", "COLUMNS": "40", "AAA": "1"}
     other = {"ZZZ": "1", "STRAY": "x", "COLUMNS": "199", "LOGNAME": "bob", "USER": "bob", "LC_ALL": "C.UTF-8", **base}
     other["TZ"] = "America/New_York"
+    own = folder / "own"
+    own.mkdir()
+    (own / "sitecustomize.py").write_text("import gc\ngc.set_threshold(300)\n")
+    other["PYTHONPATH"] += f":{own}"
     cores = sorted(os.sched_getaffinity(0))
     return (
         Caller(found[0], one, b"", umask=0o077, files=900, cores=cores),
@@ -203,7 +207,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory, port: int) -> tuple[dict[str,
     """What the same script sees in Python without the harness, of the same two callers."""
     seen = []
     for caller in callers(tmp_path_factory.mktemp("bare") / "callers", port):
-        caller.environment.pop("PYTHONPATH")
+        own = caller.environment.pop("PYTHONPATH").split(":")[1:]
+        caller.environment.update({"PYTHONPATH": ":".join(own)} if own else {})
         done = caller.run([sys.executable, "script.py"])
         assert done.returncode == 0, done.stderr.decode()
         seen.append(json.loads(done.stdout))
@@ -226,20 +231,42 @@ def signature(test: Any) -> tuple[str, ...]:
 
 
 def test_a_page_that_says_something_else_is_found(pair_stub: Pair) -> None:
-    with pytest.raises(KeyError):
-        pair_stub.proves("pinned")
+    def test_the_clock(word: str) -> None:
+        pair_stub.proves(word)
+
+    def test_the_user() -> Any:
+        return pair_stub.proves_pinned("user")
+
+    def test_process_numbers() -> None:
+        pair_stub.proves_pinned("user")
+
+    def test_the_locale() -> None:
+        pair_stub.proves_pinned("locale")
+
+    test_the_clock("recorded with `--audit`")
+    with pytest.raises(AssertionError, match=r"says 'recorded with `--audit`' of test_the_clock"):
+        test_the_clock("pinned")
+    assert test_the_user() == "harness"
+    with pytest.raises(AssertionError):
+        test_process_numbers()  # the page calls them not controllable
+    with pytest.raises(AssertionError):
+        test_the_locale()  # it differs between the two runs
+    with pytest.raises(KeyError, match="test_a_page_that_says_something_else_is_found"):
+        pair_stub.proves("pinned")  # no row names this test
 
 
 @pytest.fixture
 def pair_stub() -> Pair:
-    nothing = Seen({}, {}, {}, Touched(audited=False), "")
-    return Pair("host", nothing, nothing, nothing, {})
+    one, other = (
+        Seen({"user": "harness", "locale": locale}, {}, {}, Touched(audited=False), "") for locale in ("C", "de_DE")
+    )
+    return Pair("host", one, other, one, {})
 
 
 BARE = (
     "hash seed", "clock", "time zone", "locale", "user", "working folder", "environment", "stray", "addresses",
     "random bits", "uuid", "pids", "umask", "terminal", "stdin", "temporary names", "file times", "inode", "limits",
-    "cores",
+    "cores", "garbage collection",
 )  # fmt: skip
 
 

@@ -1,10 +1,13 @@
 """The committed CUDA image itself, 5 GB: `nox -s cuda_image` builds it and runs these; they are skipped elsewhere."""
 
+import hashlib
+import io
 import json
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +15,12 @@ from harness.engines.docker import DockerEngine
 from harness.engines.gpu import cuda_version, find_driver, require_gpu
 from harness.errors import PrerequisiteError
 from harness.images.build import Image, build, open_image
+from harness.images.export import archive_chunks
 from harness.images.sizes import Same, image_sizes
 from harness.locking.imagelock import SCHEMA, ImageLock
 from harness.locking.lockfile import read_lock
 from harness.locking.python import read_python_lock
+from harness.spec.digest import hexadecimal
 from harness.spec.run import RunSpec
 from harness.store.store import Store
 
@@ -86,6 +91,37 @@ def test_its_libraries_import_and_compute_on_the_cpu(
     assert found["nccl"][1]
     assert found["trees"] == [3, 3]
     assert found["product"] == 8.0
+
+
+class Chunks(io.RawIOBase):
+    """Chunks as a file, none of them kept."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._rest = filter(None, chunks), b""  # an empty one would be the end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._rest = self._rest or next(self._chunks, b"")
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+
+def test_exported_it_has_every_document_and_layer_of_its_lock_by_digest(lock: ImageLock, store: Store) -> None:
+    found = {}
+    with (
+        open_image("cuda", root=ROOT, store=store) as opened,
+        tarfile.open(fileobj=io.BufferedReader(Chunks(archive_chunks(opened)), 1 << 20), mode="r|") as archive,
+    ):
+        for member in archive:
+            if member.name.startswith("blobs/sha256/"):
+                file = archive.extractfile(member)
+                assert file is not None
+                found[Path(member.name).name] = hashlib.file_digest(file, "sha256").hexdigest()
+    wanted = (lock.manifest, lock.config, *(layer.digest for layer in lock.layers))
+    assert found == {name: name for name in map(hexadecimal, wanted)}
 
 
 def test_the_toolkit_finds_what_it_needs(lock: ImageLock, image: Image, store: Store) -> None:

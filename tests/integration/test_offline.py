@@ -17,18 +17,19 @@ from image_packages import Checkout
 from harness.images.build import open_image
 from harness.images.export import export_layout
 from harness.store.store import Store
+from tests.offline_build import copy_harness, without_network
 
 CHECKOUT = Path(__file__).parents[2]
 Done = subprocess.CompletedProcess[str]
 
 
-def harness(*arguments: object, home: Path, cwd: Path, before: tuple[str, ...] = ()) -> Done:
+def harness(*arguments: object, home: Path, cwd: Path, before: tuple[str, ...] = (), code: Path = CHECKOUT) -> Done:
     """The command with no variables but those it needs: what index or mirror somebody set is not there to help."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "HARNESS_HOME": str(home),
-        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONPATH": str(code),
     }
     command = [*before, sys.executable, "-m", "harness", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
@@ -52,35 +53,39 @@ def bundle(checkout: Checkout, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def without_network() -> tuple[str, ...]:
+def nowhere() -> tuple[str, ...]:
     """A namespace of its own, in which even the loopback is down."""
-    words = ("unshare", "--net")
     try:
-        shown = subprocess.run([*words, "cat", "/proc/net/dev"], capture_output=True, text=True, check=True).stdout
+        return without_network()
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("only root can make a network namespace, with util-linux's unshare")
-    assert [line.split(":")[0].strip() for line in shown.splitlines()[2:]] in (["lo"], [])
-    return words
+        pytest.skip("this machine lets its user have no network namespace, or has no unshare of util-linux")
 
 
-def test_a_bundle_builds_the_committed_image_in_a_namespace_without_a_network(
-    checkout: Checkout, bundle: Path, tmp_path: Path, without_network: tuple[str, ...]
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The package with no checkout around it."""
+    return copy_harness(tmp_path / "installed")
+
+
+def test_a_bundle_builds_the_committed_image_with_neither_network_nor_checkout_nor_store(
+    checkout: Checkout, bundle: Path, tmp_path: Path, nowhere: tuple[str, ...], installed: Path
 ) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "docker").mkdir()
-    done = harness(
-        "build", "--from", bundle, home=tmp_path / "fresh", cwd=tmp_path / "elsewhere", before=without_network
-    )
-    assert done.returncode == 0, done.stderr
+    (tmp_path / "empty").mkdir()
     lock = json.loads((checkout.folder / "image.lock").read_bytes())
+    shutil.rmtree(checkout.root)
+    shutil.rmtree(checkout.store.home)
+    home, cwd = tmp_path / "fresh", tmp_path / "empty"
+    done = harness("build", "--from", bundle, home=home, cwd=cwd, before=nowhere, code=installed)
+    assert done.returncode == 0, done.stderr
     assert done.stdout == f"tiny@{lock['manifest']}\n"
-    store = Store(tmp_path / "fresh")
+    store = Store(home)
     for layer in lock["layers"]:
         store.verified_path(layer["digest"])
+    assert not list(cwd.iterdir())
 
 
 def test_a_bundle_of_an_image_over_a_base_builds_it_where_neither_network_nor_base_is(
-    checkout: Checkout, tmp_path: Path, without_network: tuple[str, ...]
+    checkout: Checkout, tmp_path: Path, nowhere: tuple[str, ...]
 ) -> None:
     with open_image("tiny", root=checkout.root, store=checkout.store) as image:
         export_layout(image, checkout.root / "base")
@@ -92,16 +97,16 @@ def test_a_bundle_of_an_image_over_a_base_builds_it_where_neither_network_nor_ba
         assert done.returncode == 0, done.stderr
     shutil.rmtree(checkout.root / "base")
     (elsewhere / "docker").mkdir(parents=True)
-    done = harness("build", "--from", bundle, home=tmp_path / "fresh", cwd=elsewhere, before=without_network)
+    done = harness("build", "--from", bundle, home=tmp_path / "fresh", cwd=elsewhere, before=nowhere)
     lock = json.loads((checkout.folder / "image.lock").read_bytes())
     assert (done.returncode, done.stdout) == (0, f"tiny@{lock['manifest']}\n"), done.stderr
     assert len(lock["base"]["layers"]) >= 2
 
 
 def test_without_a_bundle_the_same_namespace_can_build_nothing(
-    checkout: Checkout, tmp_path: Path, without_network: tuple[str, ...]
+    checkout: Checkout, tmp_path: Path, nowhere: tuple[str, ...]
 ) -> None:
-    done = harness("build", "tiny", home=tmp_path / "fresh", cwd=checkout.root, before=without_network)
+    done = harness("build", "tiny", home=tmp_path / "fresh", cwd=checkout.root, before=nowhere)
     assert done.returncode == 2
     assert "could not be fetched from anywhere" in done.stderr
 

@@ -1,10 +1,8 @@
 """The one place where the orchestrator runs another program to its end."""
 
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from harness.errors import PrerequisiteError, ToolError
 
@@ -38,29 +36,3 @@ def run(
         tail = completed.stderr.decode(errors="replace").strip()[-2000:]
         raise ToolError(f"{argv[0]} failed with exit code {completed.returncode}: {tail}")
     return completed
-
-
-@contextmanager
-def output_of(argv: Sequence[str], *, stdin: BinaryIO) -> Iterator[BinaryIO]:
-    """What a program prints, as a stream: for more than fits into memory. It is ended with the `with` block.
-
-    Raises:
-        PrerequisiteError: the program is not there.
-        ToolError: it failed, after all that it printed was read.
-    """
-    try:
-        process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    except FileNotFoundError as error:
-        raise PrerequisiteError(f"{argv[0]} is not installed or not on PATH") from error
-    with process:
-        try:
-            assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-            yield cast("BinaryIO", process.stdout)
-            complete = not process.stdout.read(1)
-        except BaseException:
-            process.kill()
-            raise
-        if not complete:
-            process.kill()
-    if complete and process.returncode != 0:
-        raise ToolError(f"{argv[0]} failed with exit code {process.returncode}")

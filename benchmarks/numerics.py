@@ -7,12 +7,14 @@ so that what else the machine does meets all of them. One process at a time work
 import functools
 import json
 import os
+import resource
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import IO
 
 import msgspec
@@ -230,9 +232,11 @@ def _environment(python: Path, arm: str, threads: Threads) -> dict[str, str]:
 
 
 def _starts(python: Path, count: int, note: Callable[[str], None]) -> list[Result]:
-    """The probe's first call in both profiles; and `python -c pass` with the hook less without it.
+    """The probe's first call in both profiles; and what `python -c pass` takes longer in a strict run than bare.
 
-    A busy machine stretches the probe's time on the wall, and its time on the processors hardly: both are shown.
+    The hook has what it has in a run: an output folder, and so notes of what is touched and a capture at the end. The
+    launcher, which a run has once, checks and records the environment in an interpreter of its own: it is shown apart.
+    A busy machine stretches time on the wall, and time on the processors hardly: both are shown.
     """
     note("probe and start")
     path = {"PYTHONPATH": f"{ROOT / 'harness' / 'strict' / 'site'}{os.pathsep}{ROOT}"}
@@ -244,21 +248,50 @@ def _starts(python: Path, count: int, note: Callable[[str], None]) -> list[Resul
         )
 
     probes = rounds(count, {arm: probe(arm) for arm in (STRICT, PORTABLE)}, lambda _: None)
-    hooked = {**_environment(python, STRICT, Threads.ONE), **path}
-    bare = {**hooked, "PYTHONPATH": ""}
-
-    def start(environment: Mapping[str, str]) -> Callable[[], float]:
-        return lambda: seconds(lambda: run([python, "-c", "pass"], environment=environment))
-
-    for environment in (bare, hooked):
-        start(environment)()
-    taken = rounds(4 * count, {"hook": start(hooked), "bare": start(bare)}, lambda _: None)
-    figures = []
+    with TemporaryDirectory(prefix="harness-start-") as output:
+        taken = rounds(4 * count, starts(python, Path(output), path), lambda _: None)
+    figures: list[Result] = []
     for arm, found in probes.items():
         what = f"the probe's first call, all that it knows, libraries imported before, one thread, {arm}"
         figures += [_limit(what, [wall for wall, _ in found], 0.3)]
         figures += [_limit(f"{what}: time on the processors", [used for _, used in found], None)]
-    return [*figures, _limit("what strict adds to `python -c pass`", differences(taken["hook"], taken["bare"]), 0.05)]
+    for arm, what, target in (
+        ("hook", "what strict adds to `python -c pass`, in each process of a run", 0.05),
+        ("launcher", "what the launcher and strict add to it, in the first process of a run", None),
+    ):
+        wall, used = (differences(*([one[of] for one in taken[name]] for name in (arm, "bare"))) for of in (0, 1))
+        figures += [_limit(what, wall, target), _limit(f"{what}: time on the processors", used, None)]
+    return figures
+
+
+def starts(python: Path, output: Path, path: Mapping[str, str]) -> dict[str, Callable[[], tuple[float, float]]]:
+    """How long `python -c pass` takes: bare, with the hook as a run's processes have it, and by the launcher.
+
+    On the wall and on the processors. Each has been started once, so that nothing is compiled any more.
+    """
+    hooked = {**_environment(python, STRICT, Threads.ONE), **path, "HARNESS_OUTPUT": str(output)}
+    bare = {**hooked, "PYTHONPATH": ""}
+    launched = {**hooked, "PYTHONPATH": str(ROOT)}
+    program = ("-c", "pass")
+    launch = ("-m", "harness.strict.launch", "--fixed-addresses", "--", "python", *program)
+
+    def start(arguments: Sequence[str], environment: Mapping[str, str]) -> Callable[[], tuple[float, float]]:
+        def once() -> tuple[float, float]:
+            before = _of_children()
+            return seconds(lambda: run([python, *arguments], environment=environment)), _of_children() - before
+
+        return once
+
+    made = {"launcher": start(launch, launched), "hook": start(program, hooked), "bare": start(program, bare)}
+    for once in made.values():
+        once()
+    return made
+
+
+def _of_children() -> float:
+    """The time that ended processes of this one had on the processors."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _limit(statement: str, values: Sequence[float], target: float | None) -> Figure:

@@ -2,9 +2,11 @@ import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from benchmarks import numerics
 from benchmarks.fits import FITS as PROGRAMS
 from benchmarks.numerics import (
     _PROBE,
@@ -17,6 +19,7 @@ from benchmarks.numerics import (
     Worker,
     _on,
     comparisons,
+    starts,
     variables,
 )
 from harness.errors import ToolError
@@ -84,6 +87,20 @@ def test_what_is_started_on_one_core_stays_there_and_what_comes_after_does_not()
 def test_the_probe_is_called_once_with_all_that_it_knows() -> None:
     calls = [node for node in ast.walk(ast.parse(_PROBE)) if isinstance(node, ast.Call)]
     assert [ast.unparse(call) for call in calls if ast.unparse(call.func) == "probe"] == ["probe(tuple(KNOWN))"]
+
+
+def test_a_start_is_measured_with_what_the_processes_of_a_run_have(tmp_path, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(numerics, "_numpy", lambda _: "2.4.0")
+    monkeypatch.setattr(numerics, "run", lambda command, *, environment: asked.append((command, environment)))
+    made = starts(Path("python3"), tmp_path, {"PYTHONPATH": "site:checkout"})
+    (launch, launched), (hook, hooked), (start, bare) = asked
+    assert list(made) == ["launcher", "hook", "bare"]
+    assert launch[1:3] == ["-m", "harness.strict.launch"]
+    assert launch[-2:] == hook[1:] == start[1:] == ["-c", "pass"]
+    assert launched["HARNESS_OUTPUT"] == hooked["HARNESS_OUTPUT"] == str(tmp_path)
+    assert hooked["PYTHONPATH"] == "site:checkout"
+    assert {name for name in bare if bare[name] != hooked[name]} == {"PYTHONPATH"}
 
 
 def test_a_process_that_cannot_start_ends_the_benchmark(tmp_path) -> None:

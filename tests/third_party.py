@@ -109,7 +109,7 @@ class Trial:
         """A command's stdout. With `fails` it must end with code 1 and these words."""
         command = [sys.executable, "-P", "-m", "harness", *words]
         variables = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-        sys.stderr.write(f"{self.project.name}: harness {' '.join(words)!s:.100}\n")
+        sys.stderr.write(f"{self.project.name}: harness {' '.join(words).partition(chr(10))[0]}\n")
         done = subprocess.run(
             command, cwd=self.folder, env=variables, capture_output=True, text=True, check=False,
             timeout=max(1.0, self._deadline - time.monotonic()),

@@ -2,14 +2,15 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
 from harness.errors import HarnessError, IntegrityError, advising
 from harness.images.difference import describe_layer
+from harness.images.growing import Growing, Span
 from harness.images.inputs import UNFIT
 from harness.images.layer import PlannedLayer, layer_chunks, layer_recipe
 from harness.locking.imagelock import LayerLock
@@ -17,6 +18,7 @@ from harness.record.files import write_atomically
 from harness.spec.digest import Digest, hexadecimal
 from harness.store.progress import Progress
 from harness.store.store import CorruptObjectError, Store
+from harness.store.writer import ObjectWriter
 
 LAYERS = "layers"
 """The store's folder of notes: which layer came of which recipe."""
@@ -47,7 +49,7 @@ class Assembly:
         self._store = store
         self._progress = progress
         self._mutex = threading.Lock()
-        self._making: dict[Digest, Future[Path]] = {}
+        self._making: dict[Digest, Growing] = {}
         self._closed = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -62,6 +64,34 @@ class Assembly:
             HarnessError: it could not be made.
             IntegrityError: it came out with another digest.
         """
+        found = self._find(digest)
+        return found.path() if isinstance(found, Growing) else found
+
+    def spans(self, digest: Digest, start: int, end: int) -> Generator[Span]:
+        """As `layer`, for one who checks the digest: the bytes from `start` to `end`, each as soon as it is made.
+
+        Raises:
+            KeyError, HarnessError: as `layer`; what fails late does so after some bytes.
+        """
+        found = self._find(digest)
+        if isinstance(found, Growing):
+            yield from found.spans(start, end)
+            return
+        with found.open("rb") as file:
+            yield Span(file, start, end - start)
+
+    def failure(self) -> BaseException | None:
+        """Why a layer could not be made, if one could not."""
+        failures = (making.failure() for making in self._making.values())
+        return next((failure for failure in failures if failure is not None), None)
+
+    def close(self) -> None:
+        """Stop what is still being made, and wait until it has stopped."""
+        self._closed.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _find(self, digest: Digest) -> Path | Growing:
         name = self._layers[digest].name
         if digest not in self._making and self._store.has(digest):
             try:
@@ -71,25 +101,14 @@ class Assembly:
         with self._mutex:
             if digest not in self._making:
                 self._start(digest)
-        return self._making[digest].result()
-
-    def failure(self) -> BaseException | None:
-        """Why a layer could not be made, if one could not."""
-        failures = (making.exception() for making in self._making.values() if making.done())
-        return next((failure for failure in failures if failure is not None), None)
-
-    def close(self) -> None:
-        """Stop what is still being made, and wait until it has stopped."""
-        self._closed.set()
-        for thread in self._threads:
-            thread.join()
+        return self._making[digest]
 
     def _start(self, digest: Digest) -> None:
         wanted = [
             layer for layer in self._layers.values() if layer.digest == digest or not self._store.has(layer.digest)
         ]
         wanted = [layer for layer in wanted if layer.digest not in self._making]
-        self._making |= {layer.digest: Future() for layer in wanted}
+        self._making |= {layer.digest: Growing() for layer in wanted}
         thread = threading.Thread(target=self._make, args=(wanted,), name=f"image-{self._name}")
         self._threads.append(thread)
         thread.start()
@@ -101,11 +120,11 @@ class Assembly:
                 if missing:
                     planned = self._planned()
                     chosen = [layer for layer in planned if layer.name in missing]
-                    make_layers(chosen, self._store, self._progress, self._closed, self._done)
+                    make_layers(chosen, self._store, self._progress, self._closed, self._done, grown=self._grown)
         except BaseException as error:  # handed on to whoever waits for a layer
             for layer in wanted:
-                if not self._making[layer.digest].done():
-                    self._making[layer.digest].set_exception(error)
+                if not self._making[layer.digest].ended():
+                    self._making[layer.digest].fail(error)
 
     def _is_there(self, digest: Digest) -> bool:
         """Whether another process has made a layer in the meantime; then it is handed out."""
@@ -114,7 +133,7 @@ class Assembly:
         except CorruptObjectError:
             return False
         if path is not None:
-            self._making[digest].set_result(path)
+            self._making[digest].finish(path)
         return path is not None
 
     def _planned(self) -> Sequence[PlannedLayer]:
@@ -126,15 +145,21 @@ class Assembly:
             )
         return planned
 
+    def _grown(self, name: str, temporary: Path, size: int) -> None:
+        self._making[self._locked(name).digest].grow(temporary, size)
+
     def _done(self, name: str, made: LayerLock | BaseException) -> None:
-        locked = next(layer for layer in self._layers.values() if layer.name == name)
+        locked = self._locked(name)
         making = self._making[locked.digest]
         if isinstance(made, BaseException):
-            making.set_exception(made)
+            making.fail(made)
         elif made.digest != locked.digest:
-            making.set_exception(IntegrityError(f"{self._name}: {describe_layer(locked, made, self._store)}"))
+            making.fail(IntegrityError(f"{self._name}: {describe_layer(locked, made, self._store)}"))
         else:
-            making.set_result(self._store.path(made.digest))
+            making.finish(self._store.path(made.digest))
+
+    def _locked(self, name: str) -> LayerLock:
+        return next(layer for layer in self._layers.values() if layer.name == name)
 
 
 def make_layers(
@@ -144,10 +169,12 @@ def make_layers(
     stop: threading.Event,
     done: Callable[[str, LayerLock | BaseException], None],
     *,
+    grown: Callable[[str, Path, int], None] = lambda _name, _path, _size: None,
     anew: bool = True,
 ) -> None:
     """Write layers to the store, side by side; `done` is told of each, by name, what came out. Returns at the end.
 
+    `grown` is told, by name, in which file a layer is being written, and how many of its bytes are there.
     Unless they are to be made `anew`, one that was made before, from the same recipe, and is still there is taken.
     """
     with (
@@ -155,12 +182,19 @@ def make_layers(
         ThreadPoolExecutor(workers(), thread_name_prefix="layer") as pool,
     ):
 
+        def write(layer: PlannedLayer) -> LayerLock:
+            def written(writer: ObjectWriter, more: int) -> None:
+                grown(layer.name, Path(writer.name), writer.size)
+                task.advance(more)
+
+            return _write(layer, store, stop, written)
+
         def make(layer: PlannedLayer) -> None:
             try:
                 kept = None if anew else _kept(layer, store)
                 if kept:
                     task.advance(layer.size)
-                done(layer.name, kept or _write(layer, store, stop, task.advance))
+                done(layer.name, kept or write(layer))
             except BaseException as error:  # handed on to whoever waits for the layer
                 done(layer.name, error)
 
@@ -178,14 +212,17 @@ def note_waiting(name: str, progress: Progress) -> None:
     progress.note(f"Another process is making the image {name}: waiting for it")
 
 
-def _write(layer: PlannedLayer, store: Store, stop: threading.Event, advance: Callable[[float], None]) -> LayerLock:
+def _write(
+    layer: PlannedLayer, store: Store, stop: threading.Event, written: Callable[[ObjectWriter, int], None]
+) -> LayerLock:
     # Not durable: waiting for the disk costs seconds, and a layer is checked whenever it leaves the store.
     with advising(IntegrityError, UNFIT), store.writer(durable=False) as writer:
         for chunk in layer_chunks(layer.entries):
             if stop.is_set():
                 raise ClosedError(f"Layer {layer.name} is no longer wanted")
             writer.write(chunk)
-            advance(len(chunk))
+            writer.flush()
+            written(writer, len(chunk))
     made = LayerLock(layer.name, writer.digest, writer.size)
     with store.explaining():
         note = _note(layer, store)

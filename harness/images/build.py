@@ -1,7 +1,7 @@
 """Build an image from its spec and locks, and hold it against its `image.lock`."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import msgspec
 from harness.errors import IntegrityError, OutdatedLockError, UsageError
 from harness.images.assembly import Assembly, make_layers, note_waiting, workers
 from harness.images.difference import describe_layer
+from harness.images.growing import Span
 from harness.images.inputs import Inputs
 from harness.images.layer import PlannedLayer
 from harness.images.manifest import Documents, make_documents
@@ -92,6 +93,18 @@ class Image:
         except (MissingObjectError, CorruptObjectError):
             self._fetch_base()
         return self._store.verified_path(digest)
+
+    def spans(self, digest: Digest, start: int, end: int) -> Generator[Span]:
+        """The bytes of a blob from `start` to `end`, those of a layer as they are made: the reader checks the digest.
+
+        Raises:
+            KeyError, HarnessError: as `blob`; what fails late does so after some bytes.
+        """
+        if digest in (layer.digest for layer in self.lock.layers) and digest not in self._base:
+            yield from self._assembly.spans(digest, start, end)
+            return
+        with self.blob(digest).open("rb") as file:
+            yield Span(file, start, end - start)
 
     def failure(self) -> BaseException | None:
         """Why a layer could not be made, if one could not: the reason behind an engine's failed pull."""

@@ -6,9 +6,10 @@ Protocol: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.m
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from typing import Any
 
 from harness.errors import HarnessError
@@ -28,8 +29,8 @@ def serve(image: Image) -> Iterator[str]:
     """Serve `image` for the time of a `with` block; the text to pull it by, `127.0.0.1:PORT/NAME@sha256:…`.
 
     Only this image's manifest and blobs can be had, by digest, from this machine alone. A layer that isn't there yet
-    is made first (`Image.blob`). One that can't be made fails its request, and so the engine's pull: the reason is then
-    in `Image.failure`.
+    is sent while it is made (`Image.spans`): the engine holds what it got against its digest. One that can't be made
+    fails its request, and so the engine's pull: the reason is then in `Image.failure`.
 
     Raises:
         PrerequisiteError: a layer must be made, and an artifact of it can't be fetched.
@@ -136,15 +137,17 @@ class _Handler(BaseHTTPRequestHandler):
         if not body:
             self._head(HTTPStatus.OK, size, "application/octet-stream", digest)
             return
-        try:
-            path = self.server.image.blob(digest)
-        except HarnessError as error:
-            self._send(error.message.encode(), "text/plain", body=True, status=HTTPStatus.INTERNAL_SERVER_ERROR)
-            return
-        with path.open("rb") as file:
+        with closing(self.server.image.spans(digest, start, end)) as spans:
+            try:
+                first = next(spans)
+            except HarnessError as error:
+                self._send(error.message.encode(), "text/plain", body=True, status=HTTPStatus.INTERNAL_SERVER_ERROR)
+                return
             status = HTTPStatus.PARTIAL_CONTENT if wanted else HTTPStatus.OK
             self._head(status, end - start, "application/octet-stream", digest, f"bytes {start}-{end - 1}/{size}")
-            self.connection.sendfile(file, start, end - start)
+            # What fails from here on ends the connection: fewer bytes than the head says are an error to every engine.
+            for span in chain((first,), spans):
+                self.connection.sendfile(*span)
 
     def _head(
         self, status: HTTPStatus, length: int, media_type: str, digest: Digest | None, content_range: str = ""

@@ -3,13 +3,14 @@
 Its manifest and config lie there too, so that `harness store gc` leaves all of it to whoever names its digest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import PrerequisiteError
 from harness.images.assembly import Assembly
 from harness.images.build import Image
+from harness.images.growing import Span
 from harness.images.manifest import Documents
 from harness.locking.imagelock import BUILDER_FORMAT, ImageLock, LayerLock
 from harness.spec.digest import Digest
@@ -54,9 +55,17 @@ class StoredImage(Image):
 
     def blob(self, digest: Digest) -> Path:
         """As `Image.blob`; a layer of the image below is made there."""
-        if self._below is not None and any(layer.digest == digest for layer in self._below.lock.layers):
-            return self._below.blob(digest)
-        return super().blob(digest)
+        below = self._lies_below(digest)
+        return below.blob(digest) if below is not None else super().blob(digest)
+
+    def spans(self, digest: Digest, start: int, end: int) -> Generator[Span]:
+        """As `Image.spans`; a layer of the image below is made there."""
+        below = self._lies_below(digest)
+        return below.spans(digest, start, end) if below is not None else super().spans(digest, start, end)
+
+    def _lies_below(self, digest: Digest) -> Image | None:
+        below = self._below
+        return below if below is not None and any(layer.digest == digest for layer in below.lock.layers) else None
 
     def failure(self) -> BaseException | None:
         """As `Image.failure`, the image below included."""

@@ -144,7 +144,7 @@ class Store:
         with self.explaining():
             descriptor, temporary = claim_file(self.temporary)
             try:
-                with os.fdopen(descriptor, "wb") as file:
+                with open(temporary, "wb", opener=lambda *_: descriptor) as file:
                     writer = ObjectWriter(file)
                     yield writer
                     if expected is not None and writer.digest != expected:

@@ -14,6 +14,11 @@ class ObjectWriter:
         self._hash = hashlib.sha256()
         self.size = 0
 
+    @property
+    def name(self) -> str:
+        """Where the file lies while it is written."""
+        return self._file.name
+
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Write all of `data`; how many bytes that was."""
         view = memoryview(data).cast("B")

@@ -1,5 +1,6 @@
 import http.client
 import json
+import queue
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,9 +9,14 @@ import pytest
 from image_packages import Checkout
 
 from harness.errors import HarnessError
+from harness.images import assembly
 from harness.images.build import Image, build, open_image
 from harness.images.registry import serve
+from harness.images.tree import Entry
+from harness.locking.imagelock import LayerLock
 from harness.record.hashing import digest_of
+
+Slow = tuple[LayerLock, queue.Queue[Exception | None]]
 
 
 @pytest.fixture
@@ -119,8 +125,6 @@ def test_blobs_are_served_while_others_are_still_being_made(
     for layer in (first, last):
         checkout.store.path(layer.digest).unlink()
     go_on = threading.Event()
-    from harness.images import assembly
-
     chunks = assembly.layer_chunks
 
     def slow(entries: list[tuple[str, object]]) -> Iterator[bytes]:
@@ -135,6 +139,55 @@ def test_blobs_are_served_while_others_are_still_being_made(
         assert not checkout.store.has(last.digest)
         go_on.set()
         assert digest_of(ask(address, f"/v2/tiny/blobs/{last.digest}")[1]) == last.digest
+
+
+@pytest.fixture
+def slow(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """A layer that the store lacks, of which half is made; the rest once the queue says so, or its exception."""
+    layer = build("tiny", root=checkout.root, store=checkout.store, update=True).layers[0]
+    checkout.store.path(layer.digest).unlink()
+    go_on: queue.Queue[Exception | None] = queue.Queue()
+    chunks = assembly.layer_chunks
+
+    def halves(entries: list[tuple[str, Entry]]) -> Iterator[bytes]:
+        data = b"".join(chunks(entries))
+        yield data[: layer.size // 2]
+        if (error := go_on.get(timeout=10)) is not None:
+            raise error
+        yield data[layer.size // 2 :]
+
+    monkeypatch.setattr(assembly, "layer_chunks", halves)
+    return layer, go_on
+
+
+def test_a_layer_is_sent_while_it_is_made(checkout: Checkout, slow: Slow) -> None:
+    layer, go_on = slow
+    with open_image("tiny", root=checkout.root, store=checkout.store) as image, serve(image) as reference:
+        connection = http.client.HTTPConnection(reference.partition("/")[0], timeout=10)
+        connection.request("GET", f"/v2/tiny/blobs/{layer.digest}")
+        response = connection.getresponse()
+        first = response.read(layer.size // 2)
+        assert not checkout.store.has(layer.digest)
+        go_on.put(None)
+        assert digest_of(first + response.read()) == layer.digest
+        later = ask(reference.partition("/")[0], f"/v2/tiny/blobs/{layer.digest}", Range="bytes=7-")[1]
+        assert len(later) == layer.size - 7
+        connection.close()
+    assert checkout.store.verified_path(layer.digest)
+
+
+def test_a_layer_that_fails_while_it_is_sent_ends_too_early_and_says_why(checkout: Checkout, slow: Slow) -> None:
+    layer, go_on = slow
+    go_on.put(HarnessError("the disk is full"))
+    with open_image("tiny", root=checkout.root, store=checkout.store) as image, serve(image) as reference:
+        with pytest.raises(http.client.IncompleteRead):
+            ask(reference.partition("/")[0], f"/v2/tiny/blobs/{layer.digest}")
+        assert str(image.failure()) == "the disk is full"
+        response, data = ask(
+            reference.partition("/")[0], f"/v2/tiny/blobs/{layer.digest}", Range=f"bytes={layer.size // 2}-"
+        )
+        assert (response.status, data) == (500, b"the disk is full")
+    assert not checkout.store.has(layer.digest)
 
 
 def test_a_layer_that_cannot_be_made_is_an_error_with_its_reason(

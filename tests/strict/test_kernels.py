@@ -15,7 +15,7 @@ from harness.strict.kernels.convolutions import replace_convolutions  # noqa: E4
 from harness.strict.kernels.decompositions import replace_cholesky  # noqa: E402
 from harness.strict.kernels.functions import replace_functions  # noqa: E402
 from harness.strict.kernels.library import Registered  # noqa: E402
-from harness.strict.kernels.products import OPERATORS, replace_products  # noqa: E402
+from harness.strict.kernels.products import ACTIVATED, OPERATORS, replace_products  # noqa: E402
 from harness.strict.kernels.recurrent import replace_layers  # noqa: E402
 
 
@@ -145,17 +145,113 @@ def test_what_torch_refuses_is_refused_in_its_words(registered: Registered) -> N
             assert outcome(call) == words
 
 
-def test_whole_and_complex_numbers_stay_with_torch(registered: Registered) -> None:
+def test_products_of_whole_numbers_and_what_is_complex_stay_with_torch(registered: Registered) -> None:
     whole = torch.arange(12).reshape(3, 4)
     complex_ = torch.complex(numbers(3, 4), numbers(3, 4, seed=1))
     wanted = [outcome(lambda: torch.mm(whole, whole.t())), outcome(lambda: torch.mm(complex_, complex_.mH))]
-    roots = [outcome(lambda: torch.sqrt(whole)), outcome(lambda: torch.sqrt(complex_)), outcome(lambda: whole**0.5)]
+    powers = [lambda: torch.sqrt(complex_), lambda: complex_**0.5, lambda: numbers(3).abs() ** (0.5 + 0j)]
+    roots = [outcome(call) for call in powers]
     replace_products(registered)
     replace_functions(registered)
     assert [outcome(lambda: torch.mm(whole, whole.t())), outcome(lambda: torch.mm(complex_, complex_.mH))] == wanted
-    assert outcome(lambda: torch.sqrt(complex_)) == roots[1]
-    # torch turns whole numbers into float32 within its kernel, past ours: small squares are exact all the same.
-    assert [outcome(lambda: torch.sqrt(whole)), outcome(lambda: whole**0.5)] == [roots[0], roots[2]]
+    assert [outcome(call) for call in powers] == roots
+
+
+@pytest.mark.parametrize("gelu", [False, True])
+def test_a_product_with_an_activation_is_routed_too(registered: Registered, gelu: bool) -> None:
+    given, operator = arguments("addmm", torch.float32, inner=33), getattr(torch, ACTIVATED)
+    own = operator(*given, beta=0.5, alpha=-2, use_gelu=gelu)
+    replace_products(registered)
+    product = torch.addmm(*given, beta=0.5, alpha=-2)
+    wanted = torch.nn.functional.gelu(product) if gelu else product.relu()
+    assert torch.equal(operator(*given, beta=0.5, alpha=-2, use_gelu=gelu), wanted)
+    assert torch.equal(operator(*given, beta=0.5, alpha=-2, use_gelu=gelu, out=torch.empty(4, 3)), wanted)
+    torch.testing.assert_close(own, wanted)
+    assert np.array_equal(operator(torch.zeros(3), *given[1:]), np.maximum(given[1].numpy() @ given[2].numpy(), 0))
+
+
+def test_in_evaluation_a_transformers_products_are_numpys(registered: Registered, monkeypatch: Any) -> None:
+    replace_products(registered)
+    called: list[Any] = []
+    matmul = np.matmul
+    monkeypatch.setattr(np, "matmul", lambda a, b, **keywords: (called.append(a.shape), matmul(a, b, **keywords))[1])
+    replace_products(registered)
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 23, batch_first=True).eval()
+    with torch.no_grad(), torch.profiler.profile() as profile:
+        layer(numbers(3, 5, 8))
+    taken = {event.key for event in profile.key_averages()}
+    assert {"aten::_transformer_encoder_layer_fwd", f"aten::{ACTIVATED}"} <= taken
+    assert (15, 23) in called  # the layer's second product, whose first is the activated one
+    assert len(called) >= 6
+
+
+INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("sqrt", np.sqrt), ("acos", np.arccos), ("asin", np.arcsin), ("atan", np.arctan), ("log", np.log),
+        ("tan", np.tan),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("default", [torch.float32, torch.float64])
+def test_functions_of_whole_numbers_are_numpys_in_torchs_default_type(
+    registered: Registered, name: str, theirs: Any, default: Any
+) -> None:
+    function = getattr(torch, name)
+    replace_functions(registered)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        for dtype in INTEGERS:
+            whole = torch.arange(1, 10_001) if dtype.itemsize > 1 else torch.arange(2)
+            given = whole.to(dtype)
+            with np.errstate(all="ignore"):
+                exact = theirs(given.numpy().astype(str(default).partition(".")[2]))
+            found = function(given)
+            assert found.dtype is default
+            assert np.array_equal(found.numpy(), exact, equal_nan=True)
+            into = torch.empty(0, dtype=torch.float64)
+            assert np.array_equal(function(given, out=into).numpy(), exact.astype("f8"), equal_nan=True)
+            assert np.array_equal(function(given[::2]).numpy(), exact[::2], equal_nan=True)
+            if name == "sqrt":
+                assert np.array_equal((given**0.5).numpy(), exact)
+                assert np.array_equal(torch.pow(given, 0.5, out=torch.empty_like(found)).numpy(), exact)
+                assert np.array_equal(torch.float_power(given, 0.5).numpy(), np.sqrt(given.numpy().astype("f8")))
+    finally:
+        torch.set_default_dtype(before)
+
+
+def test_of_whole_numbers_type_layout_and_refusals_are_torchs(registered: Registered) -> None:
+    squares = torch.arange(12).square().reshape(3, 4)
+    low = torch.bfloat16
+    calls = [
+        *(lambda dtype=dtype: torch.sqrt(squares.to(dtype)) for dtype in (*INTEGERS, torch.uint16)),
+        *(lambda dtype=dtype: squares.to(dtype) ** 0.5 for dtype in (*INTEGERS, torch.uint16)),
+        *(lambda dtype=dtype: torch.sqrt(squares, out=torch.empty(3, 4, dtype=dtype)) for dtype in (*INTEGERS, low)),
+        *(lambda dtype=dtype: torch.pow(squares, 0.5, out=torch.empty(0, dtype=dtype)) for dtype in (torch.int64, low)),
+        lambda: torch.sqrt(squares, out=torch.empty(3, 4, dtype=torch.complex64)),
+        lambda: squares.clone().sqrt_(),
+        lambda: squares.clone().pow_(0.5),
+        lambda: torch.sqrt(squares.t()),
+        lambda: torch.sqrt(squares[:, ::2]),
+        lambda: torch.sqrt(squares.expand(2, 3, 4)),
+        lambda: torch.tensor(4).sqrt(),
+        lambda: torch.empty(0, dtype=torch.int64).sqrt(),
+        lambda: torch.tensor([True, False]) ** 0.5,
+    ]
+
+    def told(call: Any) -> str:
+        try:
+            value = call()
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return f"{value.dtype} {tuple(value.shape)} {value.stride()} {value.tolist()}"
+
+    wanted = [told(call) for call in calls]
+    replace_functions(registered)
+    assert [told(call) for call in calls] == wanted
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -1,7 +1,8 @@
 """Functions of single numbers that are NumPy's: torch's own come from MKL, whose bits here differ between processors.
 
 For square roots MKL takes each processor's own approximation; NumPy's are correctly rounded. NumPy's other functions
-here are the C library's or its own for AVX2, which are the same on every processor with FMA.
+here are the C library's or its own for AVX2, which are the same on every processor with FMA. Of whole numbers and
+booleans torch computes them in its default type, and so do these.
 """
 
 from typing import Any
@@ -34,7 +35,10 @@ def replace_functions(registered: Registered) -> None:
 
 
 def make_function(torch: Any, name: str) -> Kernel:
-    """NumPy's `name` of a float32 or float64 tensor, laid out as torch would, or into another tensor."""
+    """NumPy's `name` of a tensor, laid out as torch would, or into another tensor.
+
+    `NotImplemented` where what is computed in is neither float32 nor float64, or is not the type of `into`.
+    """
     import numpy as np
 
     exact = frozenset((torch.float32, torch.float64))
@@ -43,6 +47,8 @@ def make_function(torch: Any, name: str) -> Kernel:
     _, flat = make_views(torch)
 
     def function(self: Any, into: Any = None) -> Any:
+        if self.dtype not in exact and not (self.dtype.is_floating_point or self.dtype.is_complex):
+            self = self.to(torch.get_default_dtype())
         if self.dtype not in exact or (into is not None and into.dtype is not self.dtype):
             return NotImplemented
         if into is None:
@@ -88,7 +94,8 @@ def _in_place(function: Kernel, original: Kernel) -> Kernel:
 
 def _power(sqrt: Kernel, original: Kernel) -> Kernel:
     def kernel(self: Any, exponent: Any, **keywords: Any) -> Any:
-        if exponent == 0.5 and self.is_floating_point():
+        # Half as a complex number makes the power complex; whole numbers are refused in place, in torch's words for it.
+        if isinstance(exponent, float) and exponent == 0.5 and not self.is_complex():
             return sqrt(self, **keywords)
         return original(self, exponent, **keywords)
 

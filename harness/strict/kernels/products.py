@@ -15,12 +15,14 @@ Product = Callable[..., Any]
 """Arguments as those of torch's functional operator; `NotImplemented` for what is left to torch's own kernel."""
 
 OPERATORS = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv")
+ACTIVATED = "_addmm_activation"
+"""`addmm` and an activation at once, which has no derivative: torch's transformer layers call it in evaluation."""
 
 
 def replace_products(registered: Registered) -> None:
-    """Route every overload of `OPERATORS`."""
+    """Route every overload of `OPERATORS` and `ACTIVATED`."""
     products = make_products(registered.torch)
-    for name in OPERATORS:
+    for name in (*OPERATORS, ACTIVATED):
         product, operator = products[name], f"aten::{name}"
         overloads = {
             operator: (_functional, product),
@@ -143,8 +145,15 @@ def make_products(torch: Any) -> dict[str, Product]:
         product = multiply(mat, vec.unsqueeze(1), (mat.shape[0], 1))
         return product if product is NotImplemented else add(self, product.squeeze(1), beta, alpha)
 
+    def addmm_activation(self: Any, mat1: Any, mat2: Any, *, use_gelu: bool = False, **factors: Any) -> Any:
+        product = addmm(self, mat1, mat2, **factors)
+        if product is NotImplemented:
+            return product
+        return torch.ops.aten.gelu_(product) if use_gelu else product.relu_()
+
     return {
-        "mm": mm, "bmm": bmm, "mv": mv, "addmm": addmm, "baddbmm": baddbmm, "addbmm": addbmm, "addmv": addmv
+        "mm": mm, "bmm": bmm, "mv": mv, "addmm": addmm, "baddbmm": baddbmm, "addbmm": addbmm, "addmv": addmv,
+        ACTIVATED: addmm_activation,
     }  # fmt: skip
 
 

@@ -1,4 +1,11 @@
 """Which edition of strict's own kernels this is. Standard library only."""
 
-VERSION = "1"
+VERSION = "2"
 """Part of every strict run's environment: raise it with any change of a kernel that can move a bit of a result."""
+
+SWEPT = "1"
+"""The edition that the sweep's records are keyed by: since it, no kernel gives other bits for anything recorded.
+
+2 added only what no record of 1 has: functions of whole numbers, and `_addmm_activation`. Who changes a kernel so that
+a bit of anything recorded can move sets this to `VERSION`, and sweeps all of it again.
+"""

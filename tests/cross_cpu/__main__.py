@@ -15,8 +15,8 @@ from tests.cross_cpu.cpus import EMULATED, EMULATOR, NATIVE, emulator, name_of_t
 from tests.cross_cpu.fits import groups
 from tests.cross_cpu.groups import SAMPLES
 from tests.cross_cpu.page import page
-from tests.cross_cpu.sources import kernels
-from tests.cross_cpu.sweep import FOLDER, Part, parts_of, run, say
+from tests.cross_cpu.sources import LIBRARIES, kernels, key
+from tests.cross_cpu.sweep import FOLDER, Part, Problem, parts_of, run, say
 from tests.cross_cpu.table import (
     OPERATORS,
     PAGE,
@@ -26,24 +26,28 @@ from tests.cross_cpu.table import (
     differing_groups,
     load,
     operators_json,
+    other_results,
     seen_json,
     worse,
 )
 
-SECTIONS = ("pointwise", "fits", "float32", "float64", "products", "probes", "arrays", "sizes")
+SECTIONS = ("pointwise", "fits", "float32", "float64", "products", "direct", "probes", "arrays", "sizes")
 """The commonest first: where time runs out, the rest is what was not come to."""
+LATE = ("probes", "arrays", "sizes")
 WITHOUT = ("pointwise", "products")
 """What is run with the variables of the profile alone too: it says which kernels of ours are needed."""
 THREADED = ("products", "fits")
 """What is run with two threads on an emulated CPU, and here."""
 THREADED_ON = "Haswell"
+FITS = [f"fits: {group.name}" for group in groups()]
 NOTHING_COMPARED = 3
 
 
 def main() -> int:
-    """Run a command; the exit code is 1 where bits differ that should not, 2 where something is missing.
+    """Run a command; the exit code is 1 where bits differ that should not, or a part failed.
 
-    It is 3 where there was nothing to compare: that is no success.
+    It is 2 where something is missing, and 3 where there was nothing to compare, on an emulated CPU or with another
+    real one: that is no success.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.cross_cpu", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -71,7 +75,7 @@ def main() -> int:
     if options.command == "sweep":
         return _sweep(options)
     if options.command == "threads":
-        return _run(_threaded(), options)
+        return int(bool(_run(_threaded(), options)))
     if options.command == "check":
         return _check(options)
     return _table(options.to) if options.command == "table" else _seen()
@@ -79,8 +83,8 @@ def main() -> int:
 
 def _sweep(options: argparse.Namespace) -> int:
     settings = "pins" if options.without_kernels else PROFILE
-    _run(list(parts_of(options.sections, options.cpus, settings, 1)), options)
-    return _worse(_load())
+    problems = _run(list(parts_of(options.sections, options.cpus, settings, 1)), options)
+    return judge(_load(), problems, [cpu for cpu in options.cpus if cpu != NATIVE])
 
 
 def _threaded() -> list[Part]:
@@ -92,41 +96,45 @@ def _threaded() -> list[Part]:
 def _check(options: argparse.Namespace) -> int:
     everywhere = [NATIVE, *EMULATED]
     parts = [
-        *parts_of(SECTIONS[:5], everywhere, PROFILE, 1),
+        *parts_of([section for section in SECTIONS if section not in LATE], everywhere, PROFILE, 1),
         *parts_of(WITHOUT, everywhere, "pins", 1),
         *_threaded(),
-        *parts_of(SECTIONS[5:], everywhere, PROFILE, 1),
+        *parts_of(LATE, everywhere, PROFILE, 1),
     ]
-    _run(list(dict.fromkeys(parts)), options)
-    return max(_table(FOLDER / "table"), _worse(_load()))
+    problems = _run(list(dict.fromkeys(parts)), options)
+    return _table(FOLDER / "table") or judge(_load(), problems, EMULATED)
 
 
-def _run(parts: Sequence[Part], options: argparse.Namespace) -> int:
+def _run(parts: Sequence[Part], options: argparse.Namespace) -> list[Problem]:
     problems = run(parts, minutes=options.minutes, jobs=options.jobs, samples=options.samples)
-    for line in problems:
-        say(line)
-    return int(bool(problems))
+    for problem in problems:
+        say(problem.text)
+    return problems
 
 
 def _load() -> Outcome:
+    from tests.cross_cpu.coverage import own_kernels
     from tests.cross_cpu.pointwise import operators
 
-    outcome = load(pointwise=operators())
+    outcome = load(pointwise=operators(), own=own_kernels())
     if outcome.dropped:
-        say(f"{len(outcome.dropped)} files are records of other kernels and were left out: sweep again")
+        say(f"{len(outcome.dropped)} files are records of other kernels or libraries and were left out: sweep again")
     return outcome
 
 
-def _worse(outcome: Outcome) -> int:
-    """Say what is worse than the committed table; 3 where nothing was compared."""
-    if not any(verdict.compared for verdict in outcome.shown.values()):
-        say("nothing was compared")
-        return NOTHING_COMPARED
+def judge(outcome: Outcome, problems: Sequence[Problem], cpus: Sequence[str]) -> int:
+    """Say what is worse than the committed table, what else differs, and on which of `cpus` nothing was compared."""
     lines = worse(json.loads(OPERATORS.read_text())["operators"], outcome.shown)
+    lines += other_results(outcome, FITS)
     for line in lines:
         say(line)
-    say(f"{sum(bool(verdict.on) for verdict in outcome.shown.values())} operators compared, {len(lines)} worse")
-    return int(bool(lines))
+    say(f"{sum(bool(verdict.on) for verdict in outcome.shown.values())} operators compared, {len(lines)} results worse")
+    if lines or any(problem.failed for problem in problems):
+        return 1
+    silent = [cpu for cpu in cpus if not any(cpu in verdict.on for verdict in outcome.shown.values())]
+    if silent:
+        say(f"nothing was compared on {' and '.join(silent)}")
+    return NOTHING_COMPARED if silent else 0
 
 
 def _table(folder: Path | None) -> int:
@@ -135,14 +143,15 @@ def _table(folder: Path | None) -> int:
     if not native.calls or not any(record.calls for record in emulated.values()):
         say("there are no records of these kernels yet: run `python -m tests.cross_cpu sweep` first")
         return 2
-    version, here = native.starts[-1]["torch"], name_of_this_cpu()
+    here = name_of_this_cpu()
+    swept = {name: native.starts[-1][name] for name in LIBRARIES}
     operators, people, seen = OPERATORS, PAGE, SEEN
     if folder is not None:
         operators, people, seen = folder / OPERATORS.name, folder / PAGE.name, folder / SEEN.name
     seen.mkdir(parents=True, exist_ok=True)
-    operators.write_text(operators_json(version, kernels(), outcome.found))
+    operators.write_text(operators_json(swept, kernels(), outcome.found))
     (seen / file_name(here)).write_text(seen_json(here, native, emulated))
-    people.write_text(page(version, here, outcome, groups=[f"fits: {group.name}" for group in groups()]))
+    people.write_text(page(swept, here, outcome, groups=FITS))
     say(f"{len(outcome.found)} operators: {operators}, {people}")
     return 0
 
@@ -165,8 +174,8 @@ def hold(mine: dict[str, Any], folder: Path) -> int:
     wrong, compared = 0, 0
     for path in sorted(folder.glob("*.json")):
         theirs = json.loads(path.read_text())
-        if any(theirs.get(name) != mine[name] for name in ("torch", "version")):
-            say(f"{theirs['cpu']}: another torch or other kernels, not compared")
+        if any(theirs.get(name) != mine.get(name) for name in key()):
+            say(f"{theirs['cpu']}: other libraries or kernels, not compared")
             continue
         differ = differing_groups(theirs["groups"], mine["groups"])
         wrong += bool(differ)

@@ -36,17 +36,21 @@ def groups() -> Iterator[Group]:
     for name, make, optimizers in networks:
         for optimizer in optimizers:
             yield Group(f"{name} {optimizer}", partial(fit_network, make, optimizer, False))
+        yield Group(f"{name} in evaluation", partial(evaluate_network, make))
     yield Group("mlp AdamW bfloat16", partial(fit_network, make_mlp, "AdamW", True))
     yield Group("cnn AdamW bfloat16", partial(fit_network, _cnn, "AdamW", True))
     yield Group("transformer AdamW bfloat16", partial(fit_network, _transformer, "AdamW", True))
     for library in ("lightgbm", "xgboost", "torch", "ridge"):
         for kind in ("regression", "classification"):
             yield Group(f"estimator {library} {kind}", partial(_estimator, library, kind))
-    yield Group("lightgbm", _lightgbm)
-    yield Group("xgboost", _xgboost)
+    yield Group("lightgbm", lightgbm_fit)
+    yield Group("xgboost", xgboost_fit)
     yield Group("sklearn", _sklearn)
     yield Group("sklearn HistGradientBoosting", _gradient_boosting)
     yield Group("example digits.py", partial(_example, "digits.py", ["--epochs", "1"]))
+    yield Group(
+        "example lightning_digits.py", partial(_example, "lightning_digits.py", ["--epochs", "1", "--workers", "0"])
+    )
     yield Group("lightning cnn and vit", _lightning)
 
 
@@ -117,6 +121,22 @@ def fit_network(make: Callable[[Any], Any], optimizer: str, low: bool, emit: Emi
         emit(f"step {step}", recorder.take(), digest(loss, list(model.state_dict().values())))
 
 
+def evaluate_network(make: Callable[[Any], Any], emit: Emit) -> None:
+    """What a network gives in evaluation, with gradients and without: torch takes other operators for some layers."""
+    import torch
+
+    from tests.cross_cpu.recorder import Recorder
+
+    torch.manual_seed(42)
+    model, shape = make(torch)
+    model.eval()
+    inputs = torch.from_numpy(uniform(int(np.prod(shape)), 1)).float().reshape(shape)
+    for name, mode in (("gradients", torch.enable_grad), ("none", torch.no_grad), ("inference", torch.inference_mode)):
+        with Recorder() as recorder, mode():
+            result = model(inputs)
+        emit(name, recorder.take(), digest(result.detach()))
+
+
 def _rows() -> tuple[Any, dict[str, Any]]:
     features = uniform(ROWS * 6, 3).reshape(ROWS, 6)
     target = features[:, 0] * 4 + heavy(ROWS, 4)
@@ -150,7 +170,8 @@ def _threads() -> int:
     return int(os.environ.get("REPRO_THREADS", "1"))
 
 
-def _lightgbm(emit: Emit) -> None:
+def lightgbm_fit(emit: Emit) -> None:
+    """Trees by three objectives, on categories and missing values."""
     import lightgbm
 
     features, targets = _rows()
@@ -165,7 +186,8 @@ def _lightgbm(emit: Emit) -> None:
             emit(f"{objective} {boosting}", [], digest(text, model.predict(features)))
 
 
-def _xgboost(emit: Emit) -> None:
+def xgboost_fit(emit: Emit) -> None:
+    """Trees by three objectives and each method."""
     import xgboost
 
     features, targets = _rows()
@@ -223,7 +245,19 @@ def _example(name: str, arguments: list[str], emit: Emit) -> None:
                 found = runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
         finally:
             sys.argv, datasets.load_digits = before, load_digits
-    emit("fit", recorder.take(), digest(list(found["model"].state_dict().values())))
+        # Lightning's example leaves its models as checkpoints alone.
+        models = (
+            [found["model"].state_dict()]
+            if "model" in found
+            else list(map(_weights, sorted(Path().rglob("last.ckpt"))))
+        )
+    emit("fit", recorder.take(), digest(*[list(weights.values()) for weights in models]))
+
+
+def _weights(checkpoint: Path) -> Any:
+    import torch
+
+    return torch.load(checkpoint, weights_only=True)["state_dict"]
 
 
 def _lightning(emit: Emit) -> None:

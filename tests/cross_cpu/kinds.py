@@ -1,4 +1,4 @@
-"""Operators that compute no floating-point number: they move, compare, count or draw whole numbers.
+"""Operators that compute no floating-point number: they allocate, move, compare, count, or are of whole numbers.
 
 There is nothing in them that a processor could round otherwise, so they count as portable where no sweep came to them.
 """
@@ -27,6 +27,13 @@ _NAMES = """
     maximum median min minimum mode nanmedian neg relu round sgn sign sort topk trunc threshold threshold_backward
     adaptive_max_pool2d adaptive_max_pool3d max_pool2d_with_indices max_pool3d_with_indices upsample_nearest1d
     upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d
+    _aminmax _cummax_helper _cummin_helper conj_physical unique_dim_consecutive
+    empty empty_strided resize _efficientzerotensor _empty_affine_quantized _empty_per_channel_affine_quantized
+    from_file _make_dep_token _stack _make_per_channel_quantized_tensor _make_per_tensor_quantized_tensor
+    _nested_view_from_buffer _to_sparse_bsc _to_sparse_bsr _to_sparse_csc to_mkldnn
+    _assert_async _functional_assert_async _fused_sdp_choice is_set_to _nested_tensor_from_mask_left_aligned
+    _convert_indices_from_coo_to_csr _convert_indices_from_csr_to_coo _nested_compute_contiguous_strides_offsets
+    _validate_compressed_sparse_indices __ilshift__ __irshift__ __lshift__ __rshift__ gcd lcm _int_mm
 """
 MOVING = frozenset(_NAMES.split())
 """By name without `aten::`; in-place forms count with their plain ones."""

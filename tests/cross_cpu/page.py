@@ -5,13 +5,25 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from harness.strict.kernels.version import VERSION
+from harness.strict.kernels.version import SWEPT
 from tests.cross_cpu.cpus import NATIVE
 from tests.cross_cpu.groups import SAMPLES
+from tests.cross_cpu.kinds import moves
 from tests.cross_cpu.pointwise import LEAST
 from tests.cross_cpu.records import Difference, Record, compare, culprits
 from tests.cross_cpu.sweep import FOLDER
-from tests.cross_cpu.table import BY_KIND, NOT_SHOWN, PROFILE, SEEN, SHOWN_ON, Outcome, Verdict, fits, libraries
+from tests.cross_cpu.table import (
+    BY_KIND,
+    NOT_REACHED,
+    NOT_SHOWN,
+    PROFILE,
+    SEEN,
+    SHOWN_ON,
+    Outcome,
+    Verdict,
+    fits,
+    libraries,
+)
 
 HEAD = """# The same bits on every such CPU: what was shown
 
@@ -42,7 +54,7 @@ differs is refused all the same where it is torch's; NumPy's functions are not r
 How a verdict comes about:
 
 - **refused**: some emulated CPU gave something else; or it computes, and no emulated CPU ran it with the same inputs
-  ("not shown"). It raises.
+  ("not shown"), or no part of the sweep calls it. It raises.
 - **fixed**: the same everywhere by a kernel of the harness's own, where torch's own differed.
 - **portable**: the same on every emulated CPU; where it is the same on some and was not run on the others, the list
   below says on which. What only moves or compares data (views, copies, indexing, comparisons, whole numbers) is
@@ -50,17 +62,22 @@ How a verdict comes about:
 - Pointwise operators (`exp`, `sin`, `lgamma`, …) need the section `pointwise`: more than {least} numbers over their
   domain, in float32 and in float64, on every CPU. Small inputs miss a rare bit.
 
-Operators that torch has and that no part of the sweep calls (quantised, nested, some sparse ones) are not in the table:
-nothing is known of them, and strict does not refuse them.
+In the table is every operator that torch has a kernel of for plain tensors on a CPU and that computes. What has none is
+composed of such operators, which are looked at one by one, or belongs to other tensors: kernels for sparse, nested,
+quantised and oneDNN's own tensors are not replaced and not refused, and for those that are not in the table nothing is
+known. Complex numbers were not swept as inputs: a verdict is of float32 and float64 (and of the complex numbers that
+Fourier transforms and eigenvalues of these are made of), while strict lets complex inputs pass wherever these do. They
+are torch's own kernels, whose bits nothing shows.
 
 The sections: `float32` and `float64` are the first {samples} inputs of torch's database for each operator, contiguous
-and not, forwards and backwards; `products` are products, a convolution and sums of moderate size; `sizes` large and
-odd ones; `arrays` is NumPy. A section that an emulated CPU did not run whole was shown there in part.
+and not, forwards and backwards; `products` are products, convolutions and sums of moderate size; `direct` are
+operators that the database does not call, called by hand; `sizes` are large and odd ones; `arrays` is NumPy;
+`pointwise` has whole numbers too. A section that an emulated CPU did not run whole was shown there in part.
 """
 
 
 def page(
-    torch: str,
+    swept: Mapping[str, str],
     here: str,
     outcome: Outcome,
     *,
@@ -68,7 +85,8 @@ def page(
 ) -> str:
     """The whole page."""
     native, emulated, found = outcome.native, outcome.emulated, outcome.found
-    key = f"torch {torch}; kernels version {VERSION}; the real CPU of this sweep: {here}."
+    versions = ", ".join(f"{name} {version}" for name, version in swept.items())
+    key = f"Swept: {versions}; kernels since version {SWEPT}; the real CPU of this sweep: {here}."
     lines = [HEAD.format(samples=SAMPLES, least=f"{LEAST:,}"), key, ""]
     lines += _counts(found)
     lines += _ran(native, emulated)
@@ -77,8 +95,11 @@ def page(
         ("fixed", "Fixed: torch's own kernel differs between CPUs, ours does not"),
     ):
         chosen = {name: verdict for name, verdict in found.items() if verdict.cpus == kind}
+        unreached = [name for name, verdict in chosen.items() if verdict.note == NOT_REACHED]
         lines += ["", f"## {words}", ""]
-        lines += _rows(chosen) if chosen else ["None."]
+        lines += _rows({name: chosen[name] for name in chosen.keys() - set(unreached)}) if chosen else ["None."]
+        if unreached:
+            lines += ["", f"Because {NOT_REACHED}: {_names(unreached)}."]
     lines += _threads(found)
     lines += _fits(native, emulated, groups)
     lines += _two_threads(outcome, groups)
@@ -91,7 +112,7 @@ def page(
 def _counts(found: Mapping[str, Verdict]) -> list[str]:
     counts = Counter(verdict.cpus for verdict in found.values())
     notes = Counter(_note(verdict) for verdict in found.values() if verdict.cpus == "portable")
-    unseen = sum(verdict.note == NOT_SHOWN for verdict in found.values())
+    refused = Counter(verdict.note for verdict in found.values() if verdict.cpus == "refused")
     threads = Counter(verdict.threads for verdict in found.values())
     return [
         "| verdict | operators |",
@@ -100,8 +121,9 @@ def _counts(found: Mapping[str, Verdict]) -> list[str]:
         f"| portable: the same on some, not run on others | {counts['portable'] - notes[''] - notes[BY_KIND]} |",
         f"| portable by its kind, not run on every emulated CPU | {notes[BY_KIND]} |",
         f"| fixed | {counts['fixed']} |",
-        f"| refused: differs | {counts['refused'] - unseen} |",
-        f"| refused: not shown | {unseen} |",
+        f"| refused: differs | {counts['refused'] - refused[NOT_SHOWN] - refused[NOT_REACHED]} |",
+        f"| refused: not shown | {refused[NOT_SHOWN]} |",
+        f"| refused: no part of the sweep calls it | {refused[NOT_REACHED]} |",
         "",
         "| one thread against two | operators |",
         "| --- | --- |",
@@ -144,7 +166,16 @@ def _threads(found: Mapping[str, Verdict]) -> list[str]:
         "Invariant at these sizes:",
         "",
         _names(name for name, verdict in found.items() if verdict.threads == "invariant") or "None.",
+        "",
+        "Untested, because no call was large enough for torch to split it; take them as dependent. What moves or",
+        "compares data alone is left out:",
+        "",
+        _names(name for name, verdict in found.items() if _is_open(name, verdict)) or "None.",
     ]
+
+
+def _is_open(name: str, verdict: Verdict) -> bool:
+    return verdict.threads == "untested" and verdict.cpus != "refused" and not moves(name)
 
 
 def _fits(native: Record, emulated: Mapping[str, Record], groups: Sequence[str]) -> list[str]:

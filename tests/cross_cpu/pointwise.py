@@ -19,6 +19,8 @@ LEAST = 8192
 """Numbers of each domain and dtype at the least."""
 COUNT = LEAST + 5
 DTYPES = (torch.float32, torch.float64)
+WHOLE = 10_000
+"""Whole numbers that each operator gets: torch computes them in float32, in kernels of their own way."""
 EXPONENTS = (-2.0, -1.0, -0.5, 0.3, 0.5, 1.5, 2.0, 3.0)
 # Degrees and orders: torch computes one number after the other, thousands of times as long as for a sine.
 _SLOW = ("special_", "igamma", "polygamma", "mvlgamma", "i0", "lgamma", "digamma", "erfinv")
@@ -30,6 +32,8 @@ def groups() -> Iterator[Group]:
     for name in sorted(names, key=lambda name: (name.removeprefix("aten::").startswith(_SLOW[0]), name)):
         for dtype in DTYPES:
             yield Group(f"{name.removeprefix('aten::')}/{str(dtype).partition('.')[2]}", partial(_run, name, dtype))
+    for name in names:
+        yield Group(f"{name.removeprefix('aten::')}/int64", partial(_run_whole, name))
 
 
 def operators() -> list[str]:
@@ -66,9 +70,25 @@ def domains(dtype: torch.dtype, stream: int) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array).to(dtype) for name, array in arrays.items()}
 
 
+def whole_domains() -> list[dict[str, torch.Tensor]]:
+    """For each argument: 1 to `WHOLE`, with small numbers as those that follow; -1, 0 and 1 in turn; and booleans."""
+    numbers = torch.arange(1, WHOLE + 1)
+    return [
+        {"whole": first, "signs": (numbers * step) % 3 - 1, "booleans": numbers % (step + 1) == 0}
+        for first, step in ((numbers, 1), (numbers % 31, 2), (numbers % 7, 5), (numbers % 5, 7))
+    ]
+
+
 def _run(name: str, dtype: torch.dtype, emit: Emit) -> None:
+    _cases(name, [domains(dtype, stream) for stream in (51, 52, 53, 54)], emit)
+
+
+def _run_whole(name: str, emit: Emit) -> None:
+    _cases(name, whole_domains(), emit)
+
+
+def _cases(name: str, inputs: list[dict[str, torch.Tensor]], emit: Emit) -> None:
     packet = getattr(torch.ops.aten, name.removeprefix("aten::"))
-    inputs = [domains(dtype, stream) for stream in (51, 52, 53, 54)]
     for kind in packet.overloads():
         if kind not in ("default", "Tensor", "Tensor_Tensor"):
             continue

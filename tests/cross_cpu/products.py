@@ -15,9 +15,11 @@ SHAPES = ((3, 5, 7), (129, 257, 65), (333, 1001, 1), (257, 300, 129), (5, 16_385
 
 
 def groups() -> Iterator[Group]:
-    """One group for each dtype."""
+    """Two groups for each dtype."""
     for dtype in (torch.float32, torch.float64):
-        yield Group(str(dtype).partition(".")[2], partial(run_cases, partial(_cases, dtype)))
+        name = str(dtype).partition(".")[2]
+        yield Group(name, partial(run_cases, partial(_cases, dtype)))
+        yield Group(f"convolutions/{name}", partial(run_cases, partial(_convolutions, dtype)))
 
 
 def _cases(dtype: torch.dtype) -> Iterator[tuple[str, Any, list[Any]]]:
@@ -32,3 +34,19 @@ def _cases(dtype: torch.dtype) -> Iterator[tuple[str, Any, list[Any]]]:
     yield "cholesky", lambda x: torch.linalg.cholesky(x @ x.T + torch.eye(129, dtype=dtype)), [make(1, 129, 131)]
     yield "sum", torch.sum, [make(1, 100_003, big=True)]
     yield "softmax", partial(torch.softmax, dim=1), [make(1, 7, 40_001)]
+
+
+def _convolutions(dtype: torch.dtype) -> Iterator[tuple[str, Any, list[Any]]]:
+    """Those that oneDNN does not take, and their neighbours that it does: torch decides by type, size and batch."""
+    make = partial(tensor, dtype=dtype)
+    shapes = ((3, 5, 7, 1), (17, 33, 15, 1), (64, 129, 31, 1), (3, 5, 9, 3), (33, 17, 29, 3))
+    for batch in (1, 3, 17):
+        for channels, filters, size, kernel in shapes:
+            x, weight = make(1, batch, channels, size, size), make(2, filters, channels, kernel, kernel)
+            name = f"{batch} {channels} {filters} {size} {kernel}"
+            yield f"conv2d {name}", functional.conv2d, [x, weight, make(3, filters)]
+            yield f"conv1d {name}", functional.conv1d, [x[:, :, 0].clone(), weight[..., 0].clone(), make(3, filters)]
+        yield f"conv3d {batch}", functional.conv3d, [make(1, batch, 3, 7, 9, 8), make(2, 5, 3, 3, 3, 3)]
+        yield f"transposed {batch}", functional.conv_transpose2d, [make(1, batch, 17, 9, 9), make(2, 17, 5, 3, 3)]
+        grouped = partial(functional.conv2d, groups=4, dilation=2)
+        yield f"grouped {batch}", grouped, [make(1, batch, 16, 19, 19), make(2, 16, 4, 3, 3)]

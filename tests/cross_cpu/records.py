@@ -1,4 +1,4 @@
-"""Reading what workers wrote, and comparing two CPUs: an operator that got the same and gave something else. Pure."""
+"""Reading what workers wrote, and comparing two CPUs: an operator that got the same and gave something else."""
 
 import json
 from collections import defaultdict
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.strict.kernels.version import VERSION
+from tests.cross_cpu.sources import key as current
 
 Results = dict[str, set[str]]
 """Digest of the inputs → the outputs that were seen; more than one where an operator does not even repeat."""
@@ -15,8 +15,8 @@ Results = dict[str, set[str]]
 class Record(NamedTuple):
     """What workers found: calls by operator, results by case, how groups ended, what was run whole, how it was started.
 
-    `small` and `large` hold the calls by size (`recorder.GRAIN`); `dropped` are files with records of other kernels, of
-    which nothing else is here.
+    `small` and `large` hold the calls by size (`recorder.GRAIN`); `dropped` are files with records of other kernels or
+    libraries, of which nothing else is here.
     """
 
     small: dict[str, Results]
@@ -53,11 +53,11 @@ class Difference(NamedTuple):
 
 
 def read(files: Iterable[Path], key: Mapping[str, str] | None = None) -> Record:
-    """All records in `files` of this version of the kernels, or of whichever where `key` is empty.
+    """All records in `files` that were made with these kernels and libraries, or with whichever where `key` is empty.
 
     Records of others are dropped, file by file, and lines that a worker was ended in are left out.
     """
-    key = {"version": VERSION} if key is None else key
+    key = current() if key is None else key
     record = Record(defaultdict(lambda: defaultdict(set)), defaultdict(lambda: defaultdict(set)), {}, {}, [], [], [])
     for file in files:
         entries = list(_lines(file))

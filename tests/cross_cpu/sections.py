@@ -41,6 +41,7 @@ _ALL: dict[str, Section] = {
     "float64": _operators("float64"),
     "sizes": _module("sizes"),
     "products": _module("products"),
+    "direct": _module("direct"),
     "arrays": _module("arrays"),
     "fits": _module("fits"),
     "probes": _module("probes"),

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from tests.cross_cpu.digests import digest
-from tests.cross_cpu.fits import make_mlp
+from tests.cross_cpu.fits import lightgbm_fit, make_mlp, xgboost_fit
 from tests.cross_cpu.groups import Emit, Group
 from tests.cross_cpu.recorder import Recorder
 from tests.cross_cpu.sizes import run_cases, tensor
@@ -18,9 +18,11 @@ Cases = Iterator[tuple[str, Any, list[Any]]]
 
 
 def groups() -> Iterator[Group]:
-    """Two groups: operators, forwards and backwards, and the fit."""
+    """Operators, forwards and backwards, and fits of a network and of trees."""
     yield Group("operators", partial(run_cases, _operators))
     yield Group("mlp AdamW", _fit)
+    yield Group("lightgbm", lightgbm_fit)
+    yield Group("xgboost", xgboost_fit)
 
 
 def _fit(emit: Emit) -> None:

@@ -1,11 +1,12 @@
-"""A digest of the kernels' modules, committed beside the table: nobody changes kernels without noticing.
+"""What records were made with: the edition of the kernels and the libraries; and a digest of the kernels' modules.
 
-Who changes them commits the new digest where no bit can move, and raises `VERSION`, by which records are keyed, where
-one can.
+The digest is committed beside the table, so that nobody changes kernels without noticing: who changes them commits the
+new digest where no bit can move, and raises `version.SWEPT`, by which records are keyed, where one can.
 """
 
 import ast
 import hashlib
+from importlib.metadata import version as installed
 from pathlib import Path
 
 from harness.strict.kernels import version
@@ -13,11 +14,27 @@ from harness.strict.kernels import version
 FOLDER = Path(version.__file__).parent
 DECIDE_NOTHING = frozenset({"__init__.py", "refused.py", "version.py"})
 """Modules that decide no bit: what is refused is not computed."""
+LIBRARIES = {"torch": "torch", "numpy": "numpy", "lightgbm": "lightgbm", "xgboost": "xgboost-cpu"}
+"""By name the distributions whose versions are part of what was shown: some kernels are NumPy's, fits the others'.
+
+The first sweeps noted torch's alone. Their records, made with NumPy 2.4.6, LightGBM 4.7.0 and XGBoost 3.2.0, the only
+ones that the host environment's lock had named by then, were given these three once.
+"""
 
 
 def kernels() -> dict[str, str]:
-    """The version and the digest of the kernels of this checkout, as a worker notes them."""
-    return {"version": version.VERSION, "kernels": digest_sources()}
+    """The edition that was swept and the digest of the kernels of this checkout, as a worker notes them."""
+    return {"version": version.SWEPT, "kernels": digest_sources()}
+
+
+def libraries() -> dict[str, str]:
+    """The versions of `LIBRARIES` that are installed."""
+    return {name: installed(distribution) for name, distribution in LIBRARIES.items()}
+
+
+def key() -> dict[str, str]:
+    """What records must have been made with to count here."""
+    return {"version": version.SWEPT, **libraries()}
 
 
 def digest_sources(folder: Path = FOLDER) -> str:

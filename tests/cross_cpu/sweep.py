@@ -28,6 +28,13 @@ class Part(NamedTuple):
         return folder / f"{self.settings}-{self.cpu}-{self.threads}" / f"{self.section}.jsonl"
 
 
+class Problem(NamedTuple):
+    """Why a part was not run whole; `failed` where its process ended with an error, not at the time limit."""
+
+    text: str
+    failed: bool
+
+
 def run(
     parts: Sequence[Part],
     *,
@@ -36,15 +43,15 @@ def run(
     samples: int = SAMPLES,
     seconds_a_group: int = 150,
     folder: Path = FOLDER,
-) -> list[str]:
-    """Run `parts`, `jobs` at a time, and end at the time limit; one line for each that could not be run whole."""
+) -> list[Problem]:
+    """Run `parts`, `jobs` at a time, and end at the time limit; what could not be run whole."""
     limit = time.monotonic() + 60 * minutes
     options = ["--samples", str(samples), "--seconds-a-group", str(seconds_a_group)]
 
-    def one(part: Part) -> str | None:
+    def one(part: Part) -> Problem | None:
         left = limit - time.monotonic()
         if left < 1:
-            return f"{part.section} on {part.cpu}: not begun within the time limit"
+            return Problem(f"{part.section} on {part.cpu}: not begun within the time limit", False)
         file = part.file(folder)
         file.parent.mkdir(parents=True, exist_ok=True)
         arguments = ["-m", "tests.cross_cpu.worker", part.section, str(file), "--seconds", str(int(left)), *options]
@@ -61,11 +68,12 @@ def run(
         )
         file.with_suffix(".log").write_text(ended.stdout)
         if ended.returncode != 0:
-            return f"{part.section} on {part.cpu} ended by code {ended.returncode}: {ended.stdout[-2000:]}"
-        return None if is_whole(file) else f"{part.section} on {part.cpu}: not finished within the time limit"
+            text = f"{part.section} on {part.cpu} ended by code {ended.returncode}: {ended.stdout[-2000:]}"
+            return Problem(text, True)
+        return None if is_whole(file) else Problem(f"{part.section} on {part.cpu}: not finished in time", False)
 
     with ThreadPoolExecutor(jobs) as pool:
-        return [line for line in pool.map(one, parts) if line]
+        return [problem for problem in pool.map(one, parts) if problem]
 
 
 def is_whole(file: Path) -> bool:

@@ -1,7 +1,7 @@
 """The outcome as files: operators.json, which strict reads, the records of this CPU, and the page for people."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ from tests.cross_cpu.cpus import EMULATED, NATIVE, ROOT
 from tests.cross_cpu.digests import digest
 from tests.cross_cpu.kinds import moves
 from tests.cross_cpu.records import Difference, Record, compare, differing_cases, read
+from tests.cross_cpu.sources import key
 from tests.cross_cpu.sweep import FOLDER
 
 OPERATORS = ROOT / "harness" / "strict" / "kernels" / "operators.json"
@@ -100,18 +101,26 @@ def verdicts(
 
 
 NOT_SHOWN = "not shown to have the same bits on every processor"
+NOT_REACHED = "no part of the sweep calls it"
 SHOWN_ON = "the same on "
 BY_KIND = "by kind: it moves or compares data"
 
 
-def settle(found: Mapping[str, Verdict], *, thin: Collection[str] = ()) -> dict[str, Verdict]:
+def settle(
+    found: Mapping[str, Verdict], *, thin: Collection[str] = (), own: Collection[str] = ()
+) -> dict[str, Verdict]:
     """The verdicts that strict acts upon, by rule: nothing stays untested.
 
     What moves or compares data alone is portable by its kind. What computes is portable where an emulated CPU ran it,
     and the note says on which alone; else it is refused. `thin` are pointwise operators that were not run on
-    thousands of numbers everywhere: a small sample does not make these portable.
+    thousands of numbers everywhere: a small sample does not make these portable. `own` are the operators that torch has
+    a kernel of: refused where none of these was found and it does not move data alone.
     """
-    settled = {}
+    settled = {
+        name: Verdict("refused", "untested", (), 0, NOT_REACHED)
+        for name in own
+        if name not in found and name.removesuffix("_") not in found and not moves(name)
+    }
     for operator, verdict in found.items():
         plain = operator.removesuffix("_")
         if verdict.cpus in ("refused", "fixed"):
@@ -170,8 +179,11 @@ def thread_verdicts(pairs: Iterable[tuple[Record, Record]]) -> dict[str, str]:
     return found
 
 
-def operators_json(torch: str, key: Mapping[str, str], found: Mapping[str, Verdict]) -> str:
-    """The table that strict reads, one operator a line; `key` says with which kernels it was made (`kernels`)."""
+def operators_json(swept: Mapping[str, str], made: Mapping[str, str], found: Mapping[str, Verdict]) -> str:
+    """The table that strict reads, one operator a line.
+
+    `swept` are the libraries that were, by version; `made` says with which kernels (`sources.kernels`).
+    """
     lines = []
     for operator in sorted(found):
         verdict = found[operator]
@@ -179,8 +191,7 @@ def operators_json(torch: str, key: Mapping[str, str], found: Mapping[str, Verdi
         if verdict.note:
             entry["note"] = verdict.note
         lines.append(f"  {json.dumps(operator)}: {json.dumps(entry)}")
-    made = f'"torch": {json.dumps(torch)}, "kernels": {json.dumps(key)}'
-    head = f'{{"schema": "harness.operators/1", {made}, "operators": {{\n'
+    head = f'{json.dumps({"schema": "harness.operators/1", **swept, "kernels": dict(made)})[:-1]}, "operators": {{\n'
     return head + ",\n".join(lines) + "\n}}\n"
 
 
@@ -195,7 +206,7 @@ def seen_json(cpu: str, native: Record, emulated: Mapping[str, Record]) -> str:
         if group_of(case) not in wrong and native.groups.get(group_of(case)) == "ended":
             groups.setdefault(group_of(case), []).append((case, result))
     start = native.starts[-1]
-    head = {"cpu": cpu, "torch": start["torch"], "version": start["version"], "kernels": start["kernels"]}
+    head = {"cpu": cpu, **{name: start[name] for name in (*key(), "kernels")}}
     digests = {name: digest(cases) for name, cases in groups.items()}
     return json.dumps({**head, "groups": digests}, indent=1, ensure_ascii=False) + "\n"
 
@@ -240,6 +251,32 @@ def fits(native: Record, emulated: Mapping[str, Record], groups: Iterable[str]) 
     return rows
 
 
+EMULATORS_OWN = frozenset(
+    f"numpy::{name}" for name in ("argsort", "fmax", "fmin", "maximum", "minimum", "prod", "tanh")
+)
+"""What differs under emulation because the emulator computes it wrongly (the page says how)."""
+
+
+def other_results(outcome: "Outcome", groups: Sequence[str]) -> list[str]:
+    """Fits, NumPy's functions and probes that gave something else on an emulated CPU, a line each.
+
+    Those of `EMULATORS_OWN` are not in it, nor what did not run to its end.
+    """
+    pairs = [(outcome.native, outcome.emulated), *((here, {cpu: there}) for cpu, (here, there) in outcome.two.items())]
+    found = [
+        f"{name} differs on {cpu}"
+        for here, there in pairs
+        for name, by_cpu in fits(here, there, groups)
+        for cpu, how in by_cpu.items()
+        if how == "differs"
+    ]
+    for _, rows in libraries(outcome.native, outcome.emulated):
+        for cpu, differences in rows.items():
+            differ = [row.operator for row in differences if row.differ and row.operator not in EMULATORS_OWN]
+            found += [f"{name} differs on {cpu}" for name in differ]
+    return list(dict.fromkeys(found))
+
+
 class Outcome(NamedTuple):
     """Everything that was recorded: here, on the emulated CPUs, and what follows of it (see `verdicts`, `settle`).
 
@@ -255,8 +292,11 @@ class Outcome(NamedTuple):
     dropped: list[Path]
 
 
-def load(folder: Path = FOLDER, pointwise: Collection[str] = ()) -> Outcome:
-    """All records of these kernels in `folder`, and the verdicts; `pointwise` are the operators that torch calls so."""
+def load(folder: Path = FOLDER, pointwise: Collection[str] = (), own: Collection[str] = ()) -> Outcome:
+    """All records of these kernels in `folder`, and the verdicts.
+
+    `pointwise` are the operators that torch calls so, `own` those that it has a kernel of.
+    """
     native = records(folder, PROFILE, NATIVE)
     emulated = {cpu: records(folder, PROFILE, cpu) for cpu in EMULATED}
     bare = records(folder, "pins", NATIVE)
@@ -275,4 +315,5 @@ def load(folder: Path = FOLDER, pointwise: Collection[str] = ()) -> Outcome:
     everything = [native, bare, *emulated.values(), *(record for pair in (*pairs, *two.values()) for record in pair)]
     dropped = sorted({file for record in everything for file in record.dropped})
     thin = {name for record in (native, *emulated.values()) for name in thin_operators(pointwise, record)}
-    return Outcome(native, emulated, two, shown, settle(shown, thin=thin), dropped)
+    missing = {name for name in own if name not in native.replaced}
+    return Outcome(native, emulated, two, shown, settle(shown, thin=thin, own=missing), dropped)

@@ -18,7 +18,7 @@ from typing import Any
 from tests.cross_cpu.groups import SAMPLES, Group
 from tests.cross_cpu.kinds import moves
 from tests.cross_cpu.sections import SECTIONS
-from tests.cross_cpu.sources import kernels
+from tests.cross_cpu.sources import kernels, libraries
 
 BATCH = 100
 """Groups that one child runs: a fork copies the page tables of a process that loaded torch."""
@@ -71,7 +71,7 @@ def prepare() -> None:
     if "REPRO_MODE" in os.environ:
         from harness.strict.kernels import installation
 
-        installation.read_table = lambda: ("", {})
+        installation.read_table = lambda: installation.Table({}, {})
     import torch
 
     torch.set_deterministic_debug_mode("error")
@@ -87,7 +87,7 @@ def started_as() -> dict[str, str]:
     return {
         "profile": os.environ.get("REPRO_PROFILE", "none"),
         "threads": str(torch.get_num_threads()),
-        "torch": str(torch.__version__),
+        **libraries(),
         **kernels(),
         "replaced": " ".join(replaced),
     }
@@ -149,14 +149,16 @@ def operators_by_group(folder: Path) -> dict[str, set[str]]:
     return found
 
 
-def begin(file: Path, start: dict[str, str]) -> None:
-    """Note how this process was started; what is there of another version of the kernels, or of torch, is thrown away.
+SOURCES = ("kernels", "replaced")
+"""What of a start may differ within an edition of the kernels, which is raised with what can move a bit."""
 
-    The digest of the kernels' sources may differ within a version: it is raised with what can move a bit.
-    """
+
+def begin(file: Path, start: dict[str, str]) -> None:
+    """Note how this process was started; what is there of other kernels or of another library is thrown away."""
     if file.exists():
         before = [entry["start"] for entry in map(_line, _marks(file)) if "start" in entry]
-        if any({**known, "kernels": start["kernels"]} != start for known in before):
+        same = {name: start[name] for name in SOURCES if name in start}
+        if any({**known, **same} != start for known in before):
             file.unlink()
     note(file, {"start": start})
 

@@ -1,6 +1,7 @@
 """What the kernels are in a run: where they apply, what is recorded, what is refused, what is noticed."""
 
 import json
+from importlib.metadata import version
 
 import pytest
 
@@ -65,6 +66,9 @@ from harness.strict.kernels.refused import refuse_operators
 table = {"aten::cumsum": {"cpus": "refused", "note": "made up"}, "aten::exp": {"cpus": "fixed"}}
 refuse_operators(torch._harness_kernels, table)
 x = torch.ones(3)
+known = {"aten::cumprod": {"cpus": "refused"}, "aten::cumprod_": {"cpus": "portable"}}
+refuse_operators(torch._harness_kernels, known)
+x.clone().cumprod_(0)
 for call in (lambda: torch.cumsum(x, 0), lambda: x.clone().cumsum_(0), lambda: torch.cumsum(x, 0, out=torch.ones(3)),
              lambda: torch.cumsum(x.clone().requires_grad_(), 0)):
     try:
@@ -82,18 +86,24 @@ def test_a_refused_operator_raises_by_name_in_each_overload_and_whole_numbers_pa
     assert lines[4] == "[1, 2, 3] torch.Size([3])"
 
 
-def test_a_table_of_another_torch_is_said_once_and_one_of_another_schema_is_an_error(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("swept", [{"torch": "1.0"}, {"numpy": "1.0"}, {"torch": "1.0", "numpy": "1.1"}, {}])
+def test_a_table_of_another_torch_or_numpy_is_said_once_and_one_of_another_schema_is_an_error(
+    tmp_path, monkeypatch, capsys, swept
+):
     torch = pytest.importorskip("torch")
     from harness.strict.kernels import installation, refused
 
     table = tmp_path / "operators.json"
-    table.write_text(json.dumps({"schema": refused.SCHEMA, "torch": "1.0", "operators": {}}))
+    here = {"torch": torch.__version__, "numpy": version("numpy"), **swept}
+    table.write_text(json.dumps({"schema": refused.SCHEMA, **here, "operators": {}}))
     monkeypatch.setattr(installation, "read_table", lambda: refused.read_table(table))
     try:
         installation.install(torch)
         installation.install(torch)
-        assert capsys.readouterr().err.count("1.0") == 1
-        assert installation.selected(torch)["operators"] == "1.0"
+        said = capsys.readouterr().err
+        assert said.count("was found out for") == bool(swept)
+        assert all(f"{name} {value}" in said for name, value in swept.items())
+        assert installation.selected(torch)["operators"] == here["torch"]
         verify_torch_kernels(torch)
         library = torch.library.Library("aten", "IMPL", "CPU")
         library.impl("mm", lambda self, mat2: self, "CPU")
@@ -106,7 +116,7 @@ def test_a_table_of_another_torch_is_said_once_and_one_of_another_schema_is_an_e
     table.write_text("{}")
     with pytest.raises(ValueError, match="schema"):
         refused.read_table(table)
-    assert refused.read_table(tmp_path / "none.json") == ("", {})
+    assert refused.read_table(tmp_path / "none.json") == ({}, {})
 
 
 def test_every_feature_of_the_level_is_asked_for_and_native_asks_for_nothing():

@@ -15,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tests.cross_cpu import __main__ as tool  # noqa: E402
-from tests.cross_cpu import cpus, kinds, pointwise, records, sources, sweep, table, worker  # noqa: E402
+from tests.cross_cpu import coverage, cpus, kinds, pointwise, records, sources, sweep, table, worker  # noqa: E402
 from tests.cross_cpu.digests import digest  # noqa: E402
 from tests.cross_cpu.groups import Call, Group  # noqa: E402
 from tests.cross_cpu.recorder import Recorder  # noqa: E402
@@ -50,7 +50,10 @@ def test_operators_and_a_fit_have_the_same_bits_on_this_cpu_and_on_an_emulated_o
     assert {row.unmatched for row in differences} == {0}
     assert {"aten::mm", "aten::sqrt", "aten::convolution", "aten::_softmax"} <= {row.operator for row in differences}
     assert len(differences) > 50
-    assert {name for name in here.cases if name.startswith("short: mlp AdamW/step")} <= there.cases.keys()
+    for fit in ("mlp AdamW", "lightgbm", "xgboost"):
+        cases = {name for name in here.cases if name.startswith(f"short: {fit}/")}
+        assert cases
+        assert cases <= there.cases.keys()
 
 
 @emulated
@@ -236,6 +239,92 @@ def test_operators_that_move_data_are_torchs_own_and_compute_nothing():
         assert not kinds.moves(f"aten::{name}")
 
 
+@pytest.mark.parametrize("name", ["sqrt", "pow", "tan"])
+def test_pointwise_operators_get_whole_numbers_and_booleans_too(name):
+    assert f"pointwise: {name}/int64" in {group.name for group in SECTIONS["pointwise"](1)}
+    first = pointwise.whole_domains()[0]
+    assert torch.equal(first["whole"], torch.arange(1, 10_001))
+    assert first["booleans"].dtype is torch.bool
+    assert set(first["signs"].tolist()) == {-1, 0, 1}
+
+
+def test_every_operator_that_torch_has_a_kernel_of_is_in_the_table_or_moves_data_alone():
+    committed = json.loads(table.OPERATORS.read_text())["operators"]
+    known = {*committed, "aten::mkldnn_rnn_layer"}  # this one is ours: it is taken apart before its kernel is reached
+    names = coverage.own_kernels()
+    assert len(names) > 500
+    assert not [name for name in names if not kinds.moves(name) and not {name, name.removesuffix("_")} & known]
+
+
+def test_every_operator_with_a_derivative_was_run_but_for_a_few_with_a_reason():
+    committed = json.loads(table.OPERATORS.read_text())["operators"]
+    assert {"aten::nll_loss2d_forward", "aten::_weight_norm_interface", "aten::mm"} <= coverage.differentiable()
+    reached = {name for name, entry in committed.items() if entry.get("note") != table.NOT_REACHED}
+    # Composite operators have no kernel of their own: what they are made of is looked at instead.
+    left = {name for name in coverage.differentiable() & coverage.own_kernels() if not kinds.moves(name)}
+    assert {name for name in left if not {name, name.removesuffix("_")} & reached} == coverage.EXCEPTIONS.keys()
+
+
+def test_what_no_part_of_the_sweep_calls_is_refused_and_what_moves_data_is_not():
+    found = table.settle(
+        {"aten::exp": verdict("portable", *cpus.EMULATED)}, own=["aten::exp", "aten::exp_", "aten::flip", "aten::rare"]
+    )
+    assert {name: (row.cpus, row.note) for name, row in found.items()} == {
+        "aten::exp": ("portable", ""), "aten::rare": ("refused", table.NOT_REACHED),
+    }  # fmt: skip
+
+
+def outcome(**changes) -> table.Outcome:
+    """What a sweep left: an operator, a fit, a probe and a function of NumPy, the same everywhere but for `changes`.
+
+    They are by CPU: cases and calls of that CPU that are others.
+    """
+    made = {}
+    for cpu in (cpus.NATIVE, *cpus.EMULATED):
+        calls = {"aten::exp": "1", "numpy::sin": "1", "numpy::tanh": "1", "probe::xgboost": "1"}
+        cases = {"fits: lightgbm/huber gbdt": "1"}
+        for name, value in changes.get(cpu.partition("-")[0], {}).items():
+            (cases if "/" in name else calls)[name] = value
+        small = {name: {"in": {value}} for name, value in calls.items() if value}
+        made[cpu] = records.Record(small, {}, cases, {"fits: lightgbm": "ended"}, [], [{}], [])
+    native = made.pop(cpus.NATIVE)
+    shown = table.verdicts(native, made)
+    return table.Outcome(native, made, {}, shown, table.settle(shown), [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ({}, 0, "0 results worse"),
+        ({"Haswell": {"fits: lightgbm/huber gbdt": "2"}}, 1, "fits: lightgbm differs on Haswell"),
+        ({"EPYC": {"probe::xgboost": "2"}}, 1, "probe::xgboost differs on EPYC"),
+        ({"Skylake": {"numpy::sin": "2"}}, 1, "numpy::sin differs on Skylake-Client"),
+        ({"Skylake": {"numpy::tanh": "2"}}, 0, "0 results worse"),
+        ({"EPYC": {"aten::exp": "2"}}, 1, "aten::exp: portable, now: differs between this CPU and EPYC"),
+        ({"EPYC": {"aten::exp": ""}}, 3, "nothing was compared on EPYC"),
+    ],
+)
+def test_a_sweep_fails_where_a_fit_a_probe_or_numpy_differs_and_where_a_cpu_compared_nothing(
+    capsys, changes, code, said
+):
+    assert tool.judge(outcome(**changes), [], cpus.EMULATED) == code
+    assert said in capsys.readouterr().out
+
+
+def test_a_sweep_fails_where_a_process_failed_and_not_where_time_ran_out():
+    late, failed = sweep.Problem("fits on EPYC: not finished in time", False), sweep.Problem("fits on EPYC ended", True)
+    assert tool.judge(outcome(), [late], cpus.EMULATED) == 0
+    assert tool.judge(outcome(), [late, failed], cpus.EMULATED) == 1
+    assert tool.judge(outcome(EPYC={"aten::exp": ""}), [], ["Haswell"]) == 0
+
+
+def test_fits_with_two_threads_count_too(capsys):
+    good = outcome()
+    there = good.native._replace(cases={"fits: lightgbm/huber gbdt": "2"})
+    assert tool.judge(good._replace(two={"Haswell": (good.native, there)}), [], cpus.EMULATED) == 1
+    assert "fits: lightgbm differs on Haswell" in capsys.readouterr().out
+
+
 def test_a_check_fails_where_a_verdict_is_worse_and_not_where_something_did_not_run():
     committed = {
         "aten::mm": {"cpus": "portable", "threads": "invariant"},
@@ -276,6 +365,8 @@ MINE = {"cpu": "mine", "torch": "2", "version": "1", "kernels": "k", "groups": {
         ({"groups": {"a": "1"}, "kernels": "others"}, 0),
         ({"version": "2"}, 3),
         ({"torch": "3"}, 3),
+        ({"numpy": "1.26.4"}, 3),
+        ({"xgboost": "2"}, 3),
     ],
 )
 def test_the_next_real_cpu_is_held_against_those_seen_and_comparing_nothing_is_no_success(
@@ -289,7 +380,8 @@ def test_the_next_real_cpu_is_held_against_those_seen_and_comparing_nothing_is_n
 
 def written(file: Path, case: str, **start) -> Path:
     with file.open("a") as lines:
-        lines.write(json.dumps({"start": {**sources.kernels(), "torch": "2", **start}}, separators=(",", ":")) + "\n")
+        made = {**sources.kernels(), **sources.libraries(), **start}
+        lines.write(json.dumps({"start": made}, separators=(",", ":")) + "\n")
         lines.write(json.dumps({"case": case, "calls": [], "result": "1"}) + "\n")
     return file
 
@@ -297,15 +389,17 @@ def written(file: Path, case: str, **start) -> Path:
 def test_records_of_other_kernels_are_in_no_table_and_are_never_gone_on_with(tmp_path):
     ours = written(tmp_path / "ours.jsonl", "g/ours")
     older = written(tmp_path / "older.jsonl", "g/older", version="0")
+    numpy = written(tmp_path / "numpy.jsonl", "g/numpy", numpy="1.26.4")
     mixed = written(written(tmp_path / "mixed.jsonl", "g/first"), "g/second", version="0")
     written(ours, "g/ours, sources rearranged", kernels="others")
-    found = records.read([ours, older, mixed])
-    assert (set(found.cases), found.dropped) == ({"g/ours", "g/ours, sources rearranged"}, [older, mixed])
-    now = {**sources.kernels(), "torch": "2"}
+    found = records.read([ours, older, numpy, mixed])
+    assert (set(found.cases), found.dropped) == ({"g/ours", "g/ours, sources rearranged"}, [older, numpy, mixed])
+    now = {**sources.kernels(), **sources.libraries()}
     worker.begin(ours, now)
     assert set(records.read([ours]).cases) == {"g/ours", "g/ours, sources rearranged"}
-    worker.begin(older, now)
-    assert records.read([older]) == records.Record({}, {}, {}, {}, [], [now], [])
+    for file in (older, numpy):
+        worker.begin(file, now)
+        assert records.read([file]) == records.Record({}, {}, {}, {}, [], [now], [])
 
 
 def test_the_digest_of_the_kernels_counts_what_they_compute_and_not_what_is_said_of_it(tmp_path):
@@ -352,7 +446,7 @@ def test_where_time_is_short_few_groups_meet_every_operator_that_computes_and_th
 def test_the_committed_table_is_of_the_installed_torch_and_knows_what_training_stands_on():
     committed = json.loads(table.OPERATORS.read_text())
     assert committed["schema"] == "harness.operators/1"
-    assert committed["torch"] == torch.__version__
+    assert {name: committed[name] for name in sources.LIBRARIES} == sources.libraries()
     operators = committed["operators"]
     assert list(operators) == sorted(operators)
     assert {entry["cpus"] for entry in operators.values()} <= {"portable", "fixed", "refused"}
@@ -367,7 +461,8 @@ REFUSED = """
 import json, sys
 from harness.strict.kernels import installation
 refused = {"cpus": "refused", "threads": "invariant", "note": "planted"}
-installation.read_table = lambda: ("2", dict.fromkeys(["aten::erfinv", "aten::linspace", "aten::cosh"], refused))
+names = ["aten::erfinv", "aten::linspace", "aten::cosh"]
+installation.read_table = lambda: installation.Table({}, dict.fromkeys(names, refused))
 import torch
 torch.erf(torch.ones(3))
 assert torch.linspace(0, 4, 5, dtype=torch.int64).tolist() == [0, 1, 2, 3, 4]

@@ -13,7 +13,7 @@ from harness.strict.kernels.functions import FUNCTIONS, replace_functions
 from harness.strict.kernels.library import Registered
 from harness.strict.kernels.products import replace_products
 from harness.strict.kernels.recurrent import replace_layers
-from harness.strict.kernels.refused import read_table, refuse_operators
+from harness.strict.kernels.refused import Table, read_table, refuse_operators
 
 # Left on the torch module, which lives as long as the kernels do: capture and the last check look there.
 _MARK, _SELECTED = "_harness_kernels", "_harness_kernels_selected"
@@ -24,26 +24,39 @@ def install(torch: Any) -> None:
     if hasattr(torch, _MARK):
         return
     registered = Registered(torch)
-    swept, operators = read_table()
+    table = read_table()
     replace_products(registered)
     replace_functions(registered)
     replace_cholesky(registered)
     replace_convolutions(registered)
     replace_layers(registered)
     replace_attention(registered)
-    refused = refuse_operators(registered, operators)
+    refused = refuse_operators(registered, table.operators)
     selected = {
         "products": "openblas", **dict.fromkeys(FUNCTIONS, "numpy"), "cholesky": "openblas", "lstm": "steps",
         "attention": "products", "low_precision": "float32", "refused": str(len(refused)),
-        "operators": swept or "not swept",
+        "operators": table.swept.get("torch", "not swept"),
     }  # fmt: skip
-    if swept and swept != str(torch.__version__):
-        sys.stderr.write(
-            f"harness: this is torch {torch.__version__}; which operators have the same bits on every processor "
-            f"was found out for torch {swept}\n"
-        )
+    if other := _not_swept(torch, table):
+        sys.stderr.write(other)
     setattr(torch, _MARK, registered)
     setattr(torch, _SELECTED, selected)
+
+
+def _not_swept(torch: Any, table: Table) -> str:
+    """A line where torch, or NumPy whose functions some of the kernels are, is not of the version that was swept."""
+    import numpy as np
+
+    here = {"torch": str(torch.__version__), "numpy": str(np.__version__)}
+    if all(here[name] == version for name, version in table.swept.items()):
+        return ""
+    words = [
+        " with ".join(f"{name} {version}" for name, version in versions.items()) for versions in (here, table.swept)
+    ]
+    return (
+        f"harness: this is {words[0]}; which operators have the same bits on every processor was found out for "
+        f"{words[1]}\n"
+    )
 
 
 def selected(torch: Any) -> dict[str, str]:

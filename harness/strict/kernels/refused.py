@@ -6,7 +6,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from harness.strict.kernels.library import Kernel, Registered
 from harness.strict.refusal import note_operator
@@ -27,18 +27,25 @@ class NotPortableError(RuntimeError):
         )
 
 
-def read_table(path: Path = TABLE) -> tuple[str, dict[str, dict[str, str]]]:
-    """The version of torch that was swept, and what is known of each operator by name; nothing where there is no table.
+class Table(NamedTuple):
+    """The versions of torch and NumPy that were swept, and what is known of each operator by name."""
+
+    swept: dict[str, str]
+    operators: dict[str, dict[str, str]]
+
+
+def read_table(path: Path = TABLE) -> Table:
+    """What a sweep found; nothing where there is no table.
 
     Raises:
         ValueError: it is no table of this schema.
     """
     if not path.is_file():
-        return "", {}
+        return Table({}, {})
     table = json.loads(path.read_text(encoding="utf-8"))
     if table.get("schema") != SCHEMA:
         raise ValueError(f"{path.name}: the schema is {table.get('schema')!r}, not {SCHEMA!r}")
-    return str(table["torch"]), dict(table["operators"])
+    return Table({name: table[name] for name in ("torch", "numpy")}, table["operators"])
 
 
 def refuse_operators(registered: Registered, operators: dict[str, dict[str, str]]) -> list[str]:
@@ -52,7 +59,7 @@ def refuse_operators(registered: Registered, operators: dict[str, dict[str, str]
         return []
     for overload in registered.torch._C._dispatch_get_all_op_names():
         operator = overload.partition(".")[0]
-        name = operator if operator in refused else operator.removesuffix("_")
+        name = operator if operator in operators else operator.removesuffix("_")
         if name not in refused:
             continue
         kernels = {

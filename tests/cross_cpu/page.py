@@ -62,12 +62,14 @@ How a verdict comes about:
 - Pointwise operators (`exp`, `sin`, `lgamma`, …) need the section `pointwise`: more than {least} numbers over their
   domain, in float32 and in float64, on every CPU. Small inputs miss a rare bit.
 
-In the table is every operator that torch has a kernel of for plain tensors on a CPU and that computes. What has none is
-composed of such operators, which are looked at one by one, or belongs to other tensors: kernels for sparse, nested,
-quantised and oneDNN's own tensors are not replaced and not refused, and for those that are not in the table nothing is
-known. Complex numbers were not swept as inputs: a verdict is of float32 and float64 (and of the complex numbers that
-Fourier transforms and eigenvalues of these are made of), while strict lets complex inputs pass wherever these do. They
-are torch's own kernels, whose bits nothing shows.
+In the table is every operator of torch's own (`aten`) that has a kernel for plain tensors on a CPU and that computes.
+What has none is composed of such operators, which are looked at one by one, or calls a library from inside one
+(`mkldnn_convolution` from `convolution`), or belongs to other tensors. Not refused, and with nothing known of them
+where they are not in the table: kernels for sparse, nested, quantised and oneDNN's own tensors, the few names that hand
+their work to a library themselves (`mkldnn_convolution` called directly, `fbgemm_linear_*`), and what is not `aten`.
+Complex numbers were not swept as inputs: a verdict is of float32 and float64 (and of the complex numbers that Fourier
+transforms and eigenvalues of these are made of), while strict lets complex inputs pass wherever these do. They are
+torch's own kernels, whose bits nothing shows.
 
 The sections: `float32` and `float64` are the first {samples} inputs of torch's database for each operator, contiguous
 and not, forwards and backwards; `products` are products, convolutions and sums of moderate size; `direct` are

@@ -119,7 +119,7 @@ class Buildah:
 
     def build(self, wheels: Path) -> str:
         """Build; the image's id."""
-        arguments = ("--quiet", "--no-cache", "--pull-never", "--network", "none", "--isolation", "chroot", "--volume")
+        arguments = ("--quiet", "--no-cache", "--pull-never", "--isolation", "chroot", "--volume")
         return self._run(
             "build", *arguments, f"{wheels}:/build:ro", "--file", self._folder / COLD, self._folder
         ).strip()

@@ -132,13 +132,19 @@ def open_image(name: str, *, root: Path, store: Store, progress: Progress = SILE
         OutdatedLockError: spec, locks or variables are not those that `image.lock` was made from.
         IntegrityError: `image.lock` contradicts itself.
     """
-    project, lock, documents = _fitting(name, root)
+    with _opened(_read(name, root), store, progress) as image:
+        yield image
+
+
+@contextmanager
+def _opened(project: _Project, store: Store, progress: Progress) -> Iterator[Image]:
+    lock, documents = _fitting(project)
     own = lock.layers[len(base_layers(lock)) :]
 
     def plan() -> list[PlannedLayer]:
         return _plan(project.inputs, store, progress, _require_base(project, lock, store, progress))
 
-    assembly = Assembly(name, own, plan, store=store, progress=progress)
+    assembly = Assembly(lock.name, own, plan, store=store, progress=progress)
     try:
         yield Image(
             lock,
@@ -182,7 +188,7 @@ def build(
     if stale or anew:
         _compare(project, lock, _make(project, store, progress, anew=anew), store)
         return lock
-    with open_image(name, root=root, store=store, progress=progress) as image:
+    with _opened(project, store, progress) as image:
         image.fetch()
         for layer in lock.layers:
             if not store.has(layer.digest):
@@ -196,7 +202,8 @@ def image_inputs(name: str, root: Path) -> tuple[Inputs, ImageLock]:
     Raises:
         HarnessError: as for `open_image`.
     """
-    project, lock, _ = _fitting(name, root)
+    project = _read(name, root)
+    lock, _ = _fitting(project)
     return project.inputs, lock
 
 
@@ -236,24 +243,23 @@ def _read(name: str, root: Path) -> _Project:
     folder = root / "lockfiles" / name
     debian, python = read_debian_lock(folder / "debian.lock"), read_python_lock(folder / "python.txt")
     _check_target(spec, debian, python, folder)
-    digests = input_digests(root, name)
+    digests = input_digests(root, spec)
     path = folder / "image.lock"
     lock = read_lock(path, ImageLock, schema=SCHEMA) if path.exists() else None
     inputs = Inputs(spec=spec, debian=debian, python=python)
     return _Project(root=root, inputs=inputs, digests=digests, path=path, lock=lock)
 
 
-def _fitting(name: str, root: Path) -> tuple[_Project, ImageLock, Documents]:
-    project = _read(name, root)
+def _fitting(project: _Project) -> tuple[ImageLock, Documents]:
     lock = _required(project)
     if stale := _stale(project, lock):
         raise OutdatedLockError(
             f"{project.path} was made from other inputs: {', '.join(stale)} changed since",
-            hint=f"Run `harness build {name} --update`, and commit the lock.",
+            hint=f"Run `harness build {lock.name} --update`, and commit the lock.",
         )
     documents = _documents(project.inputs.spec, lock.layers, _base(lock))
     _check_documents(project, lock, documents)
-    return project, lock, documents
+    return lock, documents
 
 
 def _required(project: _Project) -> ImageLock:

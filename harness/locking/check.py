@@ -59,14 +59,13 @@ def check(
     return problems + [problem for name in image_names(root) for problem in _check_image(root, name, variables, store)]
 
 
-def input_digests(root: Path, name: str, *, variables: Variables = image_variables) -> dict[str, Digest]:
+def input_digests(root: Path, spec: ImageSpec, *, variables: Variables = image_variables) -> dict[str, Digest]:
     """The digest of every input of an image, by name: spec, `debian.lock`, `python.txt` and the variant's variables.
 
     Raises:
-        UsageError: the spec is missing or makes no sense.
         OSError: a lock is not there.
     """
-    spec, folder = load_image_spec(root, name), root / "lockfiles" / name
+    folder = root / "lockfiles" / spec.name
     return {
         "spec": spec_digest(spec),
         "debian.lock": digest_of_file(folder / "debian.lock"),
@@ -117,10 +116,7 @@ def _check_image(root: Path, name: str, variables: Variables, store: Store | Non
     remedy = f"harness build {name} --update"
     if not image.exists():
         return [_missing(root, image, remedy)]
-    locked, actual = (
-        read_lock(image, ImageLock, schema=IMAGE_SCHEMA),
-        input_digests(root, name, variables=variables),
-    )
+    locked, actual = read_lock(image, ImageLock, schema=IMAGE_SCHEMA), input_digests(root, spec, variables=variables)
     recorded = locked.inputs
     changed = sorted(key for key in recorded | actual if recorded.get(key) != actual.get(key))
     if locked.builder != BUILDER_FORMAT:

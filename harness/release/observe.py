@@ -44,7 +44,7 @@ def sources(root: Path, image: str) -> Sources:
         spec=spec,
         debian=read_debian_lock(folder / "debian.lock"),
         python=read_python_lock(folder / "python.txt"),
-        digests=input_digests(root, image),
+        digests=input_digests(root, spec),
         variables=image_variables(spec.variant),
         builder=BUILDER_FORMAT,
         image=image_lock,

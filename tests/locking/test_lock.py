@@ -48,7 +48,7 @@ def locked(template, tmp_path, keyring, monkeypatch):
 
 def write_image_lock(root):
     digest = digest_of(b"")
-    inputs = input_digests(root, "small", variables=lambda variant: VARIABLES)
+    inputs = input_digests(root, load_image_spec(root, "small"), variables=lambda variant: VARIABLES)
     path = root / "lockfiles" / "small" / "image.lock"
     write_lock(
         path, ImageLock(name="small", builder=BUILDER_FORMAT, inputs=inputs, manifest=digest, config=digest, layers=())

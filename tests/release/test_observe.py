@@ -11,6 +11,7 @@ import pytest
 from harness.errors import HarnessError, IntegrityError, PrerequisiteError, ToolError, UsageError
 from harness.locking.check import input_digests
 from harness.locking.imagelock import SCHEMA, ImageLock
+from harness.locking.imagespec import load_image_spec
 from harness.locking.lockfile import read_lock, write_lock
 from harness.record.environment import environment_signature
 from harness.release import observe as observing
@@ -89,7 +90,9 @@ def rewrite(path: Path, old: str, new: str) -> None:
 def relock(root: Path, **fields: Any) -> None:
     """Make the image's lock fit what it is made from, as `harness build --update` would."""
     path = root / "lockfiles/cpu/image.lock"
-    lock = msgspec.structs.replace(read_lock(path, ImageLock, schema=SCHEMA), inputs=input_digests(root, "cpu"))
+    lock = msgspec.structs.replace(
+        read_lock(path, ImageLock, schema=SCHEMA), inputs=input_digests(root, load_image_spec(root, "cpu"))
+    )
     write_lock(path, msgspec.structs.replace(lock, **fields))
 
 

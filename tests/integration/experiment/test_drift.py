@@ -296,7 +296,9 @@ def test_an_environment_that_needs_a_gpu_is_not_tested(project: Project, tmp_pat
     there = project.copy(tmp_path / "project").write("drift-gpu", variant="cuda")
     lock = sources(project.root, NAME).image
     assert lock is not None
-    lock = msgspec.structs.replace(lock, name="drift-gpu", inputs=input_digests(there.root, "drift-gpu"))
+    lock = msgspec.structs.replace(
+        lock, name="drift-gpu", inputs=input_digests(there.root, load_image_spec(there.root, "drift-gpu"))
+    )
     write_lock(there.root / "lockfiles" / "drift-gpu" / "image.lock", lock)  # no image of it is ever made here
     baseline = read_baseline(project.baseline)
     on_a_gpu = msgspec.structs.replace(

@@ -15,7 +15,10 @@ from harness.runs.needed import Needed, find_needed
 from harness.store.gc import Findings, Item, Kind, find_garbage, remove_garbage
 from harness.store.roots import PROTECTED, Checkout, forget_checkouts
 
-_LABELS = {Kind.OBJECT: "artifacts, layers", Kind.TREE: "inputs of runs", Kind.RECIPE: "recipes of layers"}
+_LABELS = {
+    Kind.OBJECT: "artifacts, layers", Kind.TREE: "inputs of runs", Kind.RECIPE: "recipes of layers",
+    Kind.READING: "tables of wheels",
+}  # fmt: skip
 
 app = typer.Typer(help="Tidy up the store of artifacts, layers and inputs.", no_args_is_help=True)
 

@@ -352,14 +352,19 @@ def _check_documents(project: _Project, lock: ImageLock, documents: Documents) -
             )
 
 
-def _plan(inputs: Inputs, store: Store, progress: Progress, base: BaseImage | None) -> list[PlannedLayer]:
+def _plan(
+    inputs: Inputs, store: Store, progress: Progress, base: BaseImage | None, *, anew: bool = False
+) -> list[PlannedLayer]:
     """The layers' contents, all artifacts fetched that the store lacks. A base's layers are in the store already."""
     from harness.images.plan import plan_layers  # a quarter of a second, which an unchanged build need not wait
+    from harness.images.readings import Readings
 
     artifact = artifact_reader(inputs, store, progress)
+    python = inputs.spec.python
+    readings = Readings(store, python=python.version, platform=python.platform, exclude=python.exclude, anew=anew)
     with store.temporary_folder() as folder:
         below = [store.verified_path(layer.digest) for layer in base.layers] if base is not None else []
-        return plan_layers(inputs, artifact, folder, workers=workers(), base=below)
+        return plan_layers(inputs, artifact, readings, folder, workers=workers(), base=below)
 
 
 def _fetch(inputs: Inputs, store: Store, progress: Progress) -> None:
@@ -388,7 +393,7 @@ def _make(project: _Project, store: Store, progress: Progress, *, anew: bool) ->
             from harness.images.base import load_base
 
             base = load_base(spec, project.root, store, progress)
-        planned = _plan(project.inputs, store, progress, base)
+        planned = _plan(project.inputs, store, progress, base, anew=anew)
         if spec.variant == "cuda" and base is None:  # a base may hold what our own layers lack
             require_toolkit_files(spec.name, (entry for layer in planned for entry in layer.entries))
         try:

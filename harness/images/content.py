@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol, cast
 
+import msgspec
 from isal import isal_zlib as isal_zlib  # named twice: a build that verifies another puts zlib in its place
 
 from harness.errors import IntegrityError
@@ -91,38 +92,51 @@ class Slice:
             yield chunk
 
 
-class ZipMember:
-    """A member of a wheel, checked against the hash that the wheel's RECORD gives it whenever it is read.
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """A member of a wheel: its name, where in the archive its head lies, its sizes, and the hash that RECORD gives it.
 
-    Stored or deflated: other methods were refused before. Safe to read from several threads.
+    Stored or deflated: other methods are refused before there is one of these.
     """
 
-    def __init__(
-        self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, algorithm: str, expected: str, wheel: Digest
-    ) -> None:
-        self._archive = archive
-        self._info = info
-        self._algorithm = algorithm
-        self._expected = expected
-        self._digest = wheel
+    name: str
+    offset: int
+    deflated: bool
+    packed: int
+    size: int
+    algorithm: str
+    checksum: str
+
+
+class ZipMember:
+    """The bytes of a member of a wheel, checked against RECORD's hash whenever they are read.
+
+    Safe to read from several threads. `filename` is the wheel's, `digest` too.
+    """
+
+    def __init__(self, file: BinaryIO, member: Member, *, filename: str, digest: Digest) -> None:
+        self.member = member
+        self._file = file
+        self._filename = filename
+        self._digest = digest
 
     @property
     def size(self) -> int:
         """Bytes."""
-        return self._info.file_size
+        return self.member.size
 
     @property
     def source(self) -> str:
         """The wheel and the member."""
-        return f"{self._digest} {self._info.filename}"
+        return f"{self._digest} {self.member.name}"
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes, inflated."""
-        checksum = hashlib.new(self._algorithm)
-        where = f"{self._archive.filename}: {self._info.filename}"
+        member = self.member
+        checksum = hashlib.new(member.algorithm)
+        where = f"{self._filename}: {member.name}"
         left = self.size
         try:
-            for chunk in unzipped(self._archive, self._info):
+            for chunk in unzipped(self._file, member.offset, member.packed, deflated=member.deflated):
                 left -= len(chunk)
                 if left < 0:
                     break
@@ -133,12 +147,12 @@ class ZipMember:
         if left:
             raise IntegrityError(f"{where} does not unpack to the size that the wheel says")
         actual = base64.urlsafe_b64encode(checksum.digest()).decode().rstrip("=")
-        if actual != self._expected:
-            raise IntegrityError(f"{where} is not what the wheel's RECORD says: its {self._algorithm} differs")
+        if actual != member.checksum:
+            raise IntegrityError(f"{where} is not what the wheel's RECORD says: its {member.algorithm} differs")
 
 
-def unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    """The bytes of a stored or deflated member, a mebibyte at most at a time, however much a little input makes.
+def unzipped(archive: BinaryIO, offset: int, packed: int, *, deflated: bool) -> Iterator[bytes]:
+    """The bytes of the member at `offset`, a mebibyte at most at a time, however much its `packed` bytes make.
 
     `zipfile` would keep threads from reading side by side, sum a CRC that RECORD's hash makes superfluous, and inflate
     with zlib, at half the speed. The file is not read through it, but with positions of its own.
@@ -146,13 +160,13 @@ def unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]
     Raises:
         zipfile.BadZipFile, isal_zlib.error: the member is damaged.
     """
-    file = archive.fp.fileno()  # type: ignore[union-attr]
-    head = os.pread(file, _LOCAL_HEADER, info.header_offset)
+    file = archive.fileno()
+    head = os.pread(file, _LOCAL_HEADER, offset)
     if len(head) != _LOCAL_HEADER or head[:4] != b"PK\x03\x04":
         raise zipfile.BadZipFile("it does not begin as a member does")
-    position = info.header_offset + _LOCAL_HEADER + sum(struct.unpack("<HH", head[-4:]))
-    end = position + info.compress_size
-    stream = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS) if info.compress_type == zipfile.ZIP_DEFLATED else None
+    position = offset + _LOCAL_HEADER + sum(struct.unpack("<HH", head[-4:]))
+    end = position + packed
+    stream = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS) if deflated else None
     while position < end:
         piece = os.pread(file, min(_COMPRESSED if stream else CHUNK, end - position), position)
         if not piece:

@@ -13,8 +13,8 @@ from harness.images.inputs import UNFIT, Inputs
 from harness.images.layer import PlannedLayer, layer_size
 from harness.images.ldcache import add_linker_cache
 from harness.images.paths import MERGED, Excludes, link_target, member_path, merged
+from harness.images.readings import Readings
 from harness.images.tree import Directory, Entry, File, Symlink, Tree
-from harness.images.wheel import read_wheel
 from harness.locking.closure import Candidate, applies, relation_text, satisfies
 from harness.locking.debian import Effects, effects
 from harness.locking.imagespec import ImageSpec
@@ -35,13 +35,20 @@ _FOLDERS = {
 
 
 def plan_layers(
-    inputs: Inputs, artifact: Callable[[Digest], Path], temporary: Path, *, workers: int, base: Sequence[Path] = ()
+    inputs: Inputs,
+    artifact: Callable[[Digest], Path],
+    readings: Readings,
+    temporary: Path,
+    *,
+    workers: int,
+    base: Sequence[Path] = (),
 ) -> list[PlannedLayer]:
     """The layers of an image from the bottom to the top; `artifact` gives a verified file by digest.
 
     At the bottom Debian's packages; then large wheels, the smallest first, so that an engine can unpack those while the
     largest is still being made; then all small wheels, which change most often; then what the spec itself configures.
-    The packages are unpacked to unnamed files in the folder `temporary`. `base` are the layers below all these.
+    The packages are unpacked to unnamed files in the folder `temporary`; what is in the wheels comes from `readings`.
+    `base` are the layers below all these.
 
     Raises:
         IntegrityError: an artifact is damaged or hostile, or two of them put different things in one place.
@@ -53,7 +60,7 @@ def plan_layers(
         files = pool.map(lambda wheel: artifact(wheel.digest), inputs.python.wheels)
         read = advising(IntegrityError, UNFIT)(read_deb)
         archives = pool.map(lambda package: read(package, artifact(package.digest), temporary), inputs.debian.packages)
-        wheels = list(_read_wheels(inputs, files))
+        wheels = list(_read_wheels(inputs, files, readings))
         _add_debian(tree, inputs, archives)
     for layer, origin, entries in wheels:
         for path, entry in entries:
@@ -96,14 +103,13 @@ def _add_debian(tree: Tree, inputs: Inputs, archives: Iterable[list[tuple[str, E
             tree.add(folder, Symlink(merged(folder)), origin="the merged /usr", layer=DEBIAN)
 
 
-def _read_wheels(inputs: Inputs, files: Iterable[Path]) -> Iterator[tuple[str, str, list[tuple[str, Entry]]]]:
+def _read_wheels(
+    inputs: Inputs, files: Iterable[Path], readings: Readings
+) -> Iterator[tuple[str, str, list[tuple[str, Entry]]]]:
     """Layer, name and entries of each wheel."""
-    exclude = Excludes(inputs.spec.python.exclude)
     for wheel, path in zip(inputs.python.wheels, files, strict=True):
         large = path.stat().st_size > inputs.spec.large_wheel
-        python = inputs.spec.python
-        entries = read_wheel(wheel, path, python=python.version, platform=python.platform, exclude=exclude)
-        yield f"wheel:{wheel.name}" if large else SMALL_WHEELS, wheel.name, entries
+        yield f"wheel:{wheel.name}" if large else SMALL_WHEELS, wheel.name, readings.read(wheel, path)
 
 
 def _add_configuration(tree: Tree, spec: ImageSpec, base: BaseFiles | None, found: Effects) -> None:

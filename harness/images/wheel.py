@@ -27,7 +27,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from harness.errors import IntegrityError, advising
-from harness.images.content import BAD_ZIP, Content, Inline, ZipMember, unzipped
+from harness.images.content import BAD_ZIP, Content, Inline, Member, ZipMember, unzipped
 from harness.images.inputs import UNFIT
 from harness.images.paths import Excludes, member_path
 from harness.images.tree import Entry, File
@@ -125,6 +125,7 @@ class _Source(WheelFile):
 
     def __init__(self, archive: zipfile.ZipFile, wheel: LockedWheel) -> None:
         super().__init__(archive)
+        self._file = cast("BinaryIO", archive.fp)
         self._wheel = wheel
         seen: set[str] = set()
         for info in archive.infolist():
@@ -180,7 +181,8 @@ class _Source(WheelFile):
         if info.file_size > limit:
             raise IntegrityError(f"{self._wheel.filename}: {info.filename} has more than {limit} bytes")
         data = bytearray()
-        for chunk in unzipped(self._zipfile, info):
+        deflated = info.compress_type == zipfile.ZIP_DEFLATED
+        for chunk in unzipped(self._file, info.header_offset, info.compress_size, deflated=deflated):
             data += chunk
             if len(data) > info.file_size:
                 break
@@ -234,7 +236,16 @@ class _Source(WheelFile):
             raise IntegrityError(
                 f"{self._wheel.filename}: RECORD does not give {info.filename} its size and a strong hash"
             )
-        content = ZipMember(self._zipfile, info, record.hash_.name, record.hash_.value, self._wheel.digest)
+        member = Member(
+            info.filename,
+            info.header_offset,
+            info.compress_type == zipfile.ZIP_DEFLATED,
+            info.compress_size,
+            info.file_size,
+            record.hash_.name,
+            record.hash_.value,
+        )
+        content = ZipMember(self._file, member, filename=self._wheel.filename, digest=self._wheel.digest)
         return _Member(content, record)
 
 

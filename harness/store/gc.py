@@ -37,6 +37,7 @@ class Kind(StrEnum):
     ENVIRONMENT = "environments"
     BYTECODE = "bytecode"
     RECIPE = "layers"
+    READING = "wheels"
     PARTIAL = "partial"
     QUARANTINE = "quarantine"
 
@@ -155,7 +156,7 @@ def _is_needed(store: Store, item: Item, wanted: set[str]) -> bool:
             return name[:64] in wanted
         case Kind.PARTIAL:
             return name in wanted and not store.path(digest_from_hex(name)).exists()
-        case Kind.BYTECODE | Kind.RECIPE:
+        case Kind.BYTECODE | Kind.RECIPE | Kind.READING:
             return bool(_pointed(store.home / item.path) & wanted)
         case Kind.QUARANTINE:
             return False
@@ -196,7 +197,7 @@ def _children(store: Store, folder: Path, foreign: list[str]) -> list[Path]:
 def _is_ours(kind: Kind, path: Path) -> bool:
     mode = path.lstat().st_mode
     match kind:
-        case Kind.OBJECT | Kind.PARTIAL | Kind.BYTECODE | Kind.RECIPE:
+        case Kind.OBJECT | Kind.PARTIAL | Kind.BYTECODE | Kind.RECIPE | Kind.READING:
             return stat.S_ISREG(mode) and _HEX.fullmatch(path.name) is not None
         case Kind.TREE:
             return stat.S_ISDIR(mode) and _HEX.fullmatch(path.name) is not None
@@ -262,7 +263,7 @@ def _size(path: Path) -> int:
 
 
 def _pointed(path: Path) -> set[str]:
-    """What a note names: the tree of bytecode, the layer of a recipe."""
+    """What a note names: the tree of bytecode, the layer of a recipe, the wheel of a reading."""
     try:
         return digests_named(path.read_bytes())
     except FileNotFoundError:

@@ -19,6 +19,7 @@ from harness.images.build import Image, build, open_image
 from harness.images.export import export_archive, export_layout, tag
 from harness.images.inputs import Inputs
 from harness.images.plan import plan_layers
+from harness.images.readings import Readings
 from harness.images.registry import serve
 from harness.images.tree import Directory, Entry, File, Symlink
 from harness.locking.debian import read_debian_lock
@@ -128,8 +129,12 @@ def planned(checkout: Checkout) -> dict[str, Entry]:
         debian=read_debian_lock(checkout.folder / "debian.lock"),
         python=read_python_lock(checkout.folder / "python.txt"),
     )
+    python = inputs.spec.python
+    readings = Readings(
+        checkout.store, python=python.version, platform=python.platform, exclude=python.exclude, anew=True
+    )
     with checkout.store.temporary_folder() as folder:
-        layers = plan_layers(inputs, checkout.store.verified_path, folder, workers=1)
+        layers = plan_layers(inputs, checkout.store.verified_path, readings, folder, workers=1)
     return {path: entry for layer in layers for path, entry in layer.entries}
 
 

@@ -78,7 +78,7 @@ class ImageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     links: dict[str, str] = {}
     files: dict[str, str] = {}
     postinst: dict[str, str] = {}
-    large_wheel: Annotated[int, msgspec.Meta(ge=1)] = 20_000_000
+    large_wheel: Annotated[int, msgspec.Meta(ge=1)] = 5_000_000
     base: str | None = None
 
 

@@ -108,10 +108,10 @@ def plant(
     return register
 
 
-@plant("wheel numpy", REBUILT, "lock python.txt", "image layers/wheels", *IMAGE)
+@plant("wheel numpy", REBUILT, "lock python.txt", "image layers/wheel:numpy", *IMAGE)
 def a_wheel_rebuilt_under_its_version(raw: Raw) -> None:
     wheel(raw, "numpy")
-    rebuild(raw, "wheels", lock="python.txt")
+    rebuild(raw, "wheel:numpy", lock="python.txt")
 
 
 @plant("wheel torch", UPGRADED, "lock python.txt", "image layers/wheel:torch", "native torch/onednn", *IMAGE)
@@ -344,14 +344,14 @@ def a_requirement(raw: Raw) -> None:
 
 
 @plant(
-    "wheel xgboost-cpu", UPGRADED, "lock python.txt", "image layers/wheels",
+    "wheel xgboost-cpu", UPGRADED, "lock python.txt", "image layers/wheel:xgboost-cpu",
     "native xgboost_cpu/openmp", "runtime settings.xgboost_cpu/openmp.threads", *IMAGE,
 )  # fmt: skip
 def a_wheel_that_brings_a_thread_pool(raw: Raw) -> None:
     wheel(raw, "xgboost-cpu", "9.9.9")
     captured(raw)["native"]["xgboost_cpu/openmp"] = "present"
     captured(raw)["settings"]["xgboost_cpu/openmp.threads"] = "1"
-    rebuild(raw, "wheels", lock="python.txt")
+    rebuild(raw, "wheel:xgboost-cpu", lock="python.txt")
 
 
 @plant("lock debian.lock/snapshot", CHANGED, "lock debian.lock", expires_all=False)

@@ -361,10 +361,12 @@ def _plan(
 
     artifact = artifact_reader(inputs, store, progress)
     python = inputs.spec.python
-    readings = Readings(store, python=python.version, platform=python.platform, exclude=python.exclude, anew=anew)
+    readings = Readings(
+        store, artifact, python=python.version, platform=python.platform, exclude=python.exclude, anew=anew
+    )
     with store.temporary_folder() as folder:
         below = [store.verified_path(layer.digest) for layer in base.layers] if base is not None else []
-        return plan_layers(inputs, artifact, readings, folder, workers=workers(), base=below)
+        return plan_layers(inputs, readings, folder, workers=workers(), base=below)
 
 
 def _fetch(inputs: Inputs, store: Store, progress: Progress) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import os
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol, cast
 
 import msgspec
@@ -110,12 +110,12 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
 class ZipMember:
     """The bytes of a member of a wheel, checked against RECORD's hash whenever they are read.
 
-    Safe to read from several threads. `filename` is the wheel's, `digest` too.
+    Safe to read from several threads. `archive` opens the wheel when it is first read, `filename` and `digest` are its.
     """
 
-    def __init__(self, file: BinaryIO, member: Member, *, filename: str, digest: Digest) -> None:
+    def __init__(self, archive: Callable[[], BinaryIO], member: Member, *, filename: str, digest: Digest) -> None:
         self.member = member
-        self._file = file
+        self._archive = archive
         self._filename = filename
         self._digest = digest
 
@@ -136,7 +136,7 @@ class ZipMember:
         where = f"{self._filename}: {member.name}"
         left = self.size
         try:
-            for chunk in unzipped(self._file, member.offset, member.packed, deflated=member.deflated):
+            for chunk in unzipped(self._archive(), member.offset, member.packed, deflated=member.deflated):
                 left -= len(chunk)
                 if left < 0:
                     break

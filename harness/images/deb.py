@@ -2,7 +2,7 @@
 
 import os
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,18 +11,18 @@ from harness.images.content import Content, Inline, Slice
 from harness.images.dpkg import paragraph, status_path, sums_path
 from harness.images.paths import MERGED, link_target, member_path, merged
 from harness.images.tree import Directory, Entry, File, Symlink
-from harness.locking.debfile import open_deb, tar_members
+from harness.locking.debfile import DebFile, open_deb, tar_members
 from harness.locking.debian import SCRIPTS, DebianPackage
 from harness.record.hashing import digest_of
 from harness.spec.digest import Digest
 
 
-def read_deb(package: DebianPackage, path: Path, temporary: Path) -> list[tuple[str, Entry]]:
+def read_deb(package: DebianPackage, path: Path, unpack: Callable[[DebFile], BinaryIO]) -> list[tuple[str, Entry]]:
     """The entries of the package in the file `path`, in the archive's order, at their places with `/usr` merged.
 
     Modes are the archive's, but set-user and set-group bits are left out: every owner becomes root, and runs
     may gain no privileges. The package's control fields and sums go to where scanners look for them (`images.dpkg`).
-    The data is unpacked once, to an unnamed file in the folder `temporary`, from which the contents are read.
+    The data is unpacked once, by `unpack`, to a file from which the contents are read.
 
     Raises:
         IntegrityError: the file is damaged, is another package, unpacks to far more than it is, or holds a member that
@@ -33,7 +33,7 @@ def read_deb(package: DebianPackage, path: Path, temporary: Path) -> list[tuple[
     where = f"{package.name} {package.version}"
     with open_deb(path, where) as deb:
         control, sums = _about(deb.control(), package, where)
-        entries = list(_entries(deb.data(temporary), where, package.digest))
+        entries = list(_entries(unpack(deb), where, package.digest))
     about = [(status_path(package.name), control), (sums_path(package.name), sums)]
     return [*entries, *((path, File(0o644, Inline(text))) for path, text in about if text)]
 

@@ -1,15 +1,14 @@
 """From spec and locks to the layers of an image: what each holds, before a byte of it is written."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness.errors import IntegrityError, UsageError, advising
+from harness.errors import IntegrityError, UsageError
 from harness.images.basefiles import BaseFiles, lay_over
 from harness.images.content import Inline
-from harness.images.deb import read_deb
 from harness.images.dpkg import status_path, sums_of, sums_path
-from harness.images.inputs import UNFIT, Inputs
+from harness.images.inputs import Inputs
 from harness.images.layer import PlannedLayer, layer_size
 from harness.images.ldcache import add_linker_cache
 from harness.images.paths import MERGED, Excludes, link_target, member_path, merged
@@ -18,7 +17,6 @@ from harness.images.tree import Directory, Entry, File, Symlink, Tree
 from harness.locking.closure import Candidate, applies, relation_text, satisfies
 from harness.locking.debian import Effects, effects
 from harness.locking.imagespec import ImageSpec
-from harness.spec.digest import Digest
 
 DEBIAN = "debian"
 SMALL_WHEELS = "wheels"
@@ -35,20 +33,13 @@ _FOLDERS = {
 
 
 def plan_layers(
-    inputs: Inputs,
-    artifact: Callable[[Digest], Path],
-    readings: Readings,
-    temporary: Path,
-    *,
-    workers: int,
-    base: Sequence[Path] = (),
+    inputs: Inputs, readings: Readings, temporary: Path, *, workers: int, base: Sequence[Path] = ()
 ) -> list[PlannedLayer]:
-    """The layers of an image from the bottom to the top; `artifact` gives a verified file by digest.
+    """The layers of an image from the bottom to the top, of what `readings` finds in the artifacts.
 
     At the bottom Debian's packages; then large wheels, the smallest first, so that an engine can unpack those while the
     largest is still being made; then all small wheels, which change most often; then what the spec itself configures.
-    The packages are unpacked to unnamed files in the folder `temporary`; what is in the wheels comes from `readings`.
-    `base` are the layers below all these.
+    `base` are the layers below all these; the folder `temporary` is for what is needed meanwhile.
 
     Raises:
         IntegrityError: an artifact is damaged or hostile, or two of them put different things in one place.
@@ -57,10 +48,8 @@ def plan_layers(
     tree = Tree()
     with ThreadPoolExecutor(workers, thread_name_prefix="unpack") as pool:
         # Wheels' tables are read here while the pool unpacks: the one is Python's work, the other lzma's.
-        files = pool.map(lambda wheel: artifact(wheel.digest), inputs.python.wheels)
-        read = advising(IntegrityError, UNFIT)(read_deb)
-        archives = pool.map(lambda package: read(package, artifact(package.digest), temporary), inputs.debian.packages)
-        wheels = list(_read_wheels(inputs, files, readings))
+        archives = pool.map(readings.package, inputs.debian.packages)
+        wheels = list(_read_wheels(inputs, readings))
         _add_debian(tree, inputs, archives)
     for layer, origin, entries in wheels:
         for path, entry in entries:
@@ -103,13 +92,12 @@ def _add_debian(tree: Tree, inputs: Inputs, archives: Iterable[list[tuple[str, E
             tree.add(folder, Symlink(merged(folder)), origin="the merged /usr", layer=DEBIAN)
 
 
-def _read_wheels(
-    inputs: Inputs, files: Iterable[Path], readings: Readings
-) -> Iterator[tuple[str, str, list[tuple[str, Entry]]]]:
+def _read_wheels(inputs: Inputs, readings: Readings) -> Iterator[tuple[str, str, list[tuple[str, Entry]]]]:
     """Layer, name and entries of each wheel."""
-    for wheel, path in zip(inputs.python.wheels, files, strict=True):
-        large = path.stat().st_size > inputs.spec.large_wheel
-        yield f"wheel:{wheel.name}" if large else SMALL_WHEELS, wheel.name, readings.read(wheel, path)
+    for wheel in inputs.python.wheels:
+        found = readings.wheel(wheel)
+        large = found.size > inputs.spec.large_wheel
+        yield f"wheel:{wheel.name}" if large else SMALL_WHEELS, wheel.name, found.entries
 
 
 def _add_configuration(tree: Tree, spec: ImageSpec, base: BaseFiles | None, found: Effects) -> None:

@@ -1,28 +1,44 @@
-"""What was found in a wheel, kept in the store: the next image that holds it need not look again.
+"""What was found in wheels and Debian packages, kept in the store: the next image that holds them need not look again.
 
-Looking takes a second for all of an image's wheels, and most changes leave all but one of them as they are.
+Looking takes two seconds for all of an image's, and most changes leave all but one of them as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
+from harness.errors import IntegrityError, advising
 from harness.images import content, paths, wheel
 from harness.images.content import Content, Inline, Member, ZipMember
+from harness.images.deb import read_deb
+from harness.images.inputs import UNFIT
 from harness.images.paths import Excludes
 from harness.images.tree import Entry, File
+from harness.locking import debfile
+from harness.locking.debfile import DebFile
+from harness.locking.debian import DebianPackage
 from harness.locking.python import LockedWheel
 from harness.record.files import write_atomically
 from harness.record.hashing import digest_of
 from harness.spec.digest import Digest, hexadecimal
-from harness.store.store import Store
+from harness.store.store import CorruptObjectError, MissingObjectError, Store
 
-WHEELS = "wheels"
-"""The store's folder of readings."""
+READINGS = "readings"
+"""The store's folder of notes: what was found in which artifact."""
+
+Note = TypeVar("Note")
+
+
+class Read(msgspec.Struct, frozen=True):
+    """A wheel's size in bytes, and what installing it puts where."""
+
+    size: int
+    entries: list[tuple[str, Entry]]
 
 
 class _File(msgspec.Struct, frozen=True, array_like=True):
@@ -31,53 +47,94 @@ class _File(msgspec.Struct, frozen=True, array_like=True):
     content: Member | bytes
 
 
-class _Reading(msgspec.Struct, frozen=True):
-    wheel: Digest
+class _Wheel(msgspec.Struct, frozen=True):
+    digest: Digest
+    size: int
     files: list[_File]
 
 
-class Readings:
-    """Reads wheels for an image of Python `python` on `platform`, without what matches the patterns of `exclude`.
+class _Package(msgspec.Struct, frozen=True):
+    digest: Digest
+    data: Digest
 
-    Where they are to be read `anew`, nothing that was found before counts.
+
+class Readings:
+    """Reads artifacts for an image of Python `python` on `platform`, without what of a wheel matches `exclude`.
+
+    `artifact` gives a verified file by digest; of what was read before it is asked when the bytes are needed. Where all
+    is to be read `anew`, nothing that was found before counts.
     """
 
-    def __init__(self, store: Store, *, python: str, platform: str, exclude: Sequence[str], anew: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        artifact: Callable[[Digest], Path],
+        *,
+        python: str,
+        platform: str,
+        exclude: Sequence[str],
+        anew: bool,
+    ) -> None:
         self._store = store
+        self._artifact = artifact
         self._python = python
         self._platform = platform
         self._patterns = tuple(exclude)
         self._exclude = Excludes(exclude)
         self._anew = anew
 
-    def read(self, locked: LockedWheel, path: Path) -> list[tuple[str, Entry]]:
-        """As `wheel.read_wheel`, of which this is the memory; the files' bytes are checked whenever they are read.
+    def wheel(self, locked: LockedWheel) -> Read:
+        """As `wheel.read_wheel`; the files' bytes are checked whenever they are read.
 
         Raises:
             IntegrityError: as that.
             PrerequisiteError: the disk is full.
         """
-        asked = (locked, self._python, self._platform, self._patterns, _reader())
-        note = self._store.home / WHEELS / hexadecimal(digest_of(msgspec.json.encode(asked)))
-        kept = None if self._anew else self._kept(note)
+        note = self._note(locked, self._python, self._platform, self._patterns, _reader())
+        kept = self._kept(note, _Wheel)
         if kept is not None:
-            file = path.open("rb")
-            return [(one.path, File(one.mode, _content(one.content, file, locked))) for one in kept.files]
+            archive = cache(lambda: self._artifact(locked.digest).open("rb"))
+            return Read(kept.size, [(one.path, File(one.mode, _content(one, archive, locked))) for one in kept.files])
+        path = self._artifact(locked.digest)
         entries = wheel.read_wheel(locked, path, python=self._python, platform=self._platform, exclude=self._exclude)
-        self._keep(note, _Reading(locked.digest, [_file(path, entry) for path, entry in entries]))
-        return entries
+        size = path.stat().st_size
+        self._keep(note, _Wheel(locked.digest, size, [_file(path, entry) for path, entry in entries]))
+        return Read(size, entries)
 
-    def _kept(self, note: Path) -> _Reading | None:
-        """What a note says, if there is one and it is whole."""
-        if not self._store.use(note):
+    @advising(IntegrityError, UNFIT)
+    def package(self, package: DebianPackage) -> list[tuple[str, Entry]]:
+        """As `deb.read_deb`; what the package's data unpack to is kept.
+
+        Raises:
+            IntegrityError: as that.
+            PrerequisiteError: the disk is full.
+        """
+
+        def unpack(deb: DebFile) -> BinaryIO:
+            note = self._note(package.digest, _reader())
+            kept = self._kept(note, _Package)
+            if kept is not None:
+                with suppress(MissingObjectError, CorruptObjectError):
+                    return self._store.verified_path(kept.data).open("rb")
+            with self._store.writer(durable=False) as writer:
+                deb.write_data(writer)
+            self._keep(note, _Package(package.digest, writer.digest))
+            return self._store.path(writer.digest).open("rb")
+
+        return read_deb(package, self._artifact(package.digest), unpack)
+
+    def _note(self, *asked: object) -> Path:
+        return self._store.home / READINGS / hexadecimal(digest_of(msgspec.json.encode(asked)))
+
+    def _kept(self, note: Path, kind: type[Note]) -> Note | None:
+        """What a note says, if it may be used, is there and is whole."""
+        if self._anew or not self._store.use(note):
             return None
         first, _, text = note.read_bytes().partition(b"\n")
-        if first.decode(errors="replace") != digest_of(text):
-            return None
-        return msgspec.json.decode(text, type=_Reading)
+        return msgspec.json.decode(text, type=kind) if first == digest_of(text).encode() else None
 
-    def _keep(self, note: Path, reading: _Reading) -> None:
-        text = msgspec.json.encode(reading)
+    def _keep(self, note: Path, found: _Wheel | _Package) -> None:
+        text = msgspec.json.encode(found)
         with self._store.explaining():
             note.parent.mkdir(exist_ok=True)
             write_atomically(note, f"{digest_of(text)}\n".encode() + text, durable=False)
@@ -85,8 +142,8 @@ class Readings:
 
 @cache
 def _reader() -> tuple[str, Digest]:
-    """What decides how a wheel is read, besides the wheel: the library that installs, and the code here."""
-    modules = (__file__, wheel.__file__, content.__file__, paths.__file__)
+    """What decides how an artifact is read, besides itself: the library that installs wheels, and the code here."""
+    modules = (__file__, wheel.__file__, content.__file__, paths.__file__, debfile.__file__)
     return version("installer"), digest_of(b"".join(Path(module).read_bytes() for module in modules))
 
 
@@ -99,7 +156,7 @@ def _file(path: str, entry: Entry) -> _File:
     raise TypeError(f"A wheel has {path}, which is no file that it could have")
 
 
-def _content(kept: Member | bytes, file: BinaryIO, locked: LockedWheel) -> Content:
-    if isinstance(kept, bytes):
-        return Inline(kept)
-    return ZipMember(file, kept, filename=locked.filename, digest=locked.digest)
+def _content(kept: _File, archive: Callable[[], BinaryIO], locked: LockedWheel) -> Content:
+    if isinstance(kept.content, bytes):
+        return Inline(kept.content)
+    return ZipMember(archive, kept.content, filename=locked.filename, digest=locked.digest)

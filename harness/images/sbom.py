@@ -128,7 +128,7 @@ def read_debian(
     """What Debian's packages say of themselves, by name."""
     members: dict[str, dict[str, bytes | Symlink]] = {}
     for package in inputs.debian.packages:
-        found = read_deb(package, artifact(package.digest), temporary)
+        found = read_deb(package, artifact(package.digest), lambda deb: deb.data(temporary))
         # Read at once, because what is unpacked keeps a file open.
         members[package.name] = {path: _content(entry) for path, entry in found if _is_of_interest(path, package)}
         advance()

@@ -200,7 +200,10 @@ def _debian_owners(packages: Iterable[DebianPackage], store: Store) -> dict[str,
     with store.temporary_folder() as folder, ThreadPoolExecutor(workers(), thread_name_prefix="unpack") as pool:
         # Of each package only the names are kept: what it unpacked to goes at once.
         listed = pool.map(
-            lambda package: [path for path, _ in read_deb(package, store.verified_path(package.digest), folder)], there
+            lambda package: [
+                path for path, _ in read_deb(package, store.verified_path(package.digest), lambda deb: deb.data(folder))
+            ],
+            there,
         )
         for package, paths in zip(there, listed, strict=True):
             for path in paths:

@@ -245,7 +245,7 @@ class _Source(WheelFile):
             record.hash_.name,
             record.hash_.value,
         )
-        content = ZipMember(self._file, member, filename=self._wheel.filename, digest=self._wheel.digest)
+        content = ZipMember(lambda: self._file, member, filename=self._wheel.filename, digest=self._wheel.digest)
         return _Member(content, record)
 
 

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from debian.arfile import ArError, ArFile
 
@@ -54,6 +54,13 @@ _DAMAGED = (
 )  # fmt: skip
 
 
+class Target(Protocol):
+    """What can be written to."""
+
+    def write(self, data: bytes) -> object:
+        """Write all of `data`."""
+
+
 class DebFile:
     """An open package. `where` says in errors which it is."""
 
@@ -73,6 +80,7 @@ class DebFile:
         archive, found = io.BytesIO(), dict[str, bytes]()
         self._unpack("control.tar", archive, MAX_CONTROL)
         data = archive.getvalue()
+        archive.seek(0)
         for member in tar_members(archive, self._where):
             name = posixpath.normpath(member.name).lstrip("/")  # what dpkg, which unpacks it, would call it
             if name not in CONTROL:
@@ -93,11 +101,19 @@ class DebFile:
             IntegrityError: it unpacks to far more than the package is.
         """
         file: BinaryIO = tempfile.TemporaryFile(dir=temporary)  # noqa: SIM115 - closed with the contents read from it
-        self._unpack("data.tar", file, min(MAX_UNPACKED, max(_FREE, MAX_RATIO * self._size)))
+        self.write_data(file)
         file.flush()
         return file
 
-    def _unpack(self, part: str, target: BinaryIO, limit: int) -> None:
+    def write_data(self, target: Target) -> None:
+        """Write the tar archive of the files, unpacked.
+
+        Raises:
+            IntegrityError: it unpacks to far more than the package is.
+        """
+        self._unpack("data.tar", target, min(MAX_UNPACKED, max(_FREE, MAX_RATIO * self._size)))
+
+    def _unpack(self, part: str, target: Target, limit: int) -> None:
         names = [name for name in self._archive.getnames() if name.partition(".tar")[0] + ".tar" == part]
         if len(names) != 1:
             raise IntegrityError(
@@ -109,7 +125,6 @@ class DebFile:
             if size > limit:
                 raise IntegrityError(f"{self._where}: {part} unpacks to more than {limit} bytes: it looks like a bomb")
             target.write(chunk)
-        target.seek(0)
 
 
 @contextmanager

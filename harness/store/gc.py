@@ -37,7 +37,7 @@ class Kind(StrEnum):
     ENVIRONMENT = "environments"
     BYTECODE = "bytecode"
     RECIPE = "layers"
-    READING = "wheels"
+    READING = "readings"
     PARTIAL = "partial"
     QUARANTINE = "quarantine"
 
@@ -78,9 +78,12 @@ def find_garbage(store: Store, needed: Iterable[str], *, older_than: float, prog
     """
     before = min([time.time() - older_than, *_leases(store)])
     with progress.task("Looking through the store"):
-        wanted = _closure(store, needed)
         foreign: list[str] = []
         items = list(_items(store, foreign))
+        wanted = _closure(store, needed)
+        for item in items:
+            if item.kind is Kind.READING and (named := _pointed(store.home / item.path)) & wanted:
+                wanted |= named  # what a package that is needed was unpacked to
         stays = [_is_needed(store, item, wanted) for item in items]
     loose = [item for item, needs in zip(items, stays, strict=True) if not needs]
     return Findings(
@@ -263,7 +266,7 @@ def _size(path: Path) -> int:
 
 
 def _pointed(path: Path) -> set[str]:
-    """What a note names: the tree of bytecode, the layer of a recipe, the wheel of a reading."""
+    """What a note names: the tree of bytecode, the layer of a recipe, the artifact of a reading."""
     try:
         return digests_named(path.read_bytes())
     except FileNotFoundError:

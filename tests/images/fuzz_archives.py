@@ -62,7 +62,7 @@ def plan_deb(data: bytes, folder: Path) -> bool:
     path = folder / "evil.deb"
     path.write_bytes(data)
     try:
-        entries = read_deb(PACKAGE, path, folder)
+        entries = read_deb(PACKAGE, path, lambda deb: deb.data(folder))
         layer = _layer(entries)
     except HarnessError:
         return False

@@ -113,9 +113,9 @@ def test_the_links_of_a_merged_usr_may_come_in_a_package(package: DebianPackage,
     """As from Debian 13 on; but a link from there to any other place is not the merged /usr."""
     path = tmp_path / "package.deb"
     path.write_bytes(deb("evil", [folder("./usr/bin/"), symlink("./bin", "usr/bin"), member("./bin/sh", b"sh")]))
-    entries = dict(read_deb(package, path, tmp_path))
+    entries = dict(read_deb(package, path, lambda deb: deb.data(tmp_path)))
     assert isinstance(entries["usr/bin"], Directory)
     assert isinstance(entries["usr/bin/sh"], File)
     path.write_bytes(deb("evil", [folder("./usr/bin/"), symlink("./bin", "usr/lib")]))
     with pytest.raises(IntegrityError, match="usr/bin is there twice"):
-        read_deb(package, path, tmp_path)
+        read_deb(package, path, lambda deb: deb.data(tmp_path))

@@ -21,7 +21,7 @@ from harness.record.hashing import digest_of
 def read(data: bytes, package: DebianPackage, folder: Path) -> dict[str, Entry]:
     path = folder / "package.deb"
     path.write_bytes(data)
-    return dict(read_deb(package, path, folder))
+    return dict(read_deb(package, path, lambda deb: deb.data(folder)))
 
 
 def text(entry: Entry) -> bytes:

@@ -30,7 +30,7 @@ resource.setrlimit(resource.RLIMIT_AS, (used + {ROOM}, used + {ROOM}))
 if sys.argv[2] == "slurp":
     bytes({SIZE})
 if path.suffix == ".deb":
-    entries = read_deb(PACKAGE, path, path.parent)
+    entries = read_deb(PACKAGE, path, lambda deb: deb.data(path.parent))
 else:
     entries = read_wheel(WHEEL, path, python="3.11", platform="x86_64-manylinux_2_36", exclude=Excludes(()))
 print(sum(map(len, layer_chunks(sorted(entries)))))

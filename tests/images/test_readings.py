@@ -1,5 +1,7 @@
 """What was found in wheels is kept and used again, and nothing that is kept can change an image unnoticed."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,11 +10,14 @@ from image_packages import Checkout
 from harness.errors import IntegrityError
 from harness.images import readings
 from harness.images.build import build
-from harness.images.readings import WHEELS, Readings
+from harness.images.readings import READINGS, Readings
 from harness.images.tree import Entry, File
+from harness.locking.debfile import DebFile, Target
+from harness.locking.debian import read_debian_lock
 from harness.locking.python import LockedWheel, read_python_lock
 from harness.record.hashing import digest_of
-from harness.store.store import Store
+from harness.spec.digest import Digest
+from harness.store.store import CorruptObjectError, Store
 
 PLATFORM = "x86_64-manylinux_2_36"
 
@@ -25,8 +30,8 @@ def locked(checkout: Checkout) -> LockedWheel:
 def read(
     store: Store, locked: LockedWheel, *exclude: str, python: str = "3.11", anew: bool = False
 ) -> list[tuple[str, Entry]]:
-    made = Readings(store, python=python, platform=PLATFORM, exclude=exclude, anew=anew)
-    return made.read(locked, store.verified_path(locked.digest))
+    made = Readings(store, store.verified_path, python=python, platform=PLATFORM, exclude=exclude, anew=anew)
+    return made.wheel(locked).entries
 
 
 def contents(entries: list[tuple[str, Entry]]) -> dict[str, tuple[int, str, bytes]]:
@@ -38,7 +43,7 @@ def contents(entries: list[tuple[str, Entry]]) -> dict[str, tuple[int, str, byte
 
 
 def notes(store: Store) -> list[Path]:
-    return sorted((store.home / WHEELS).iterdir())
+    return sorted((store.home / READINGS).iterdir())
 
 
 @pytest.fixture
@@ -93,15 +98,17 @@ def test_a_file_is_held_against_record_whatever_was_kept(checkout: Checkout, loc
     data = path.read_bytes()
     path.chmod(0o644)
     path.write_bytes(data.replace(b"PK\x03\x04", b"PK\x03\x05"))
-    made = Readings(checkout.store, python="3.11", platform=PLATFORM, exclude=(), anew=False)
+    made = Readings(checkout.store, checkout.store.path, python="3.11", platform=PLATFORM, exclude=(), anew=False)
     with pytest.raises(IntegrityError, match="cannot be unpacked"):
-        contents(made.read(locked, path))
+        contents(made.wheel(locked).entries)
+    with pytest.raises(CorruptObjectError):
+        contents(read(checkout.store, locked))
 
 
 def test_an_image_made_anew_uses_no_reading(checkout: Checkout, looked: list[str]) -> None:
     lock = build("tiny", root=checkout.root, store=checkout.store, update=True)
     wheels = len(looked)
-    assert wheels == len(notes(checkout.store)) > 1
+    assert wheels > 1
     for note in notes(checkout.store):  # each says that its files can be executed, in a whole note
         _, _, text = note.read_bytes().partition(b"\n")
         text = text.replace(b",420,", b",493,")
@@ -110,3 +117,37 @@ def test_an_image_made_anew_uses_no_reading(checkout: Checkout, looked: list[str
     assert len(looked) == wheels
     assert build("tiny", root=checkout.root, store=checkout.store, update=True, anew=True) == lock
     assert len(looked) == 2 * wheels
+
+
+@pytest.fixture
+def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """A word for each package whose data was really unpacked."""
+    words: list[object] = []
+    real = DebFile.write_data
+
+    def watched(self: DebFile, target: Target) -> None:
+        words.append(self)
+        real(self, target)
+
+    monkeypatch.setattr(DebFile, "write_data", watched)
+    return words
+
+
+def test_a_package_is_unpacked_once_and_again_when_what_was_kept_is_gone_or_damaged(
+    checkout: Checkout, unpacked: list[object], alter: Callable[[Store, Digest], None]
+) -> None:
+    package = read_debian_lock(checkout.folder / "debian.lock").packages[0]
+    made = Readings(
+        checkout.store, checkout.store.verified_path, python="3.11", platform=PLATFORM, exclude=(), anew=False
+    )
+    first = contents(made.package(package))
+    assert contents(made.package(package)) == first
+    assert len(unpacked) == 1
+    (note,) = notes(checkout.store)
+    kept = Digest(json.loads(note.read_bytes().partition(b"\n")[2])["data"])
+    alter(checkout.store, kept)
+    assert contents(made.package(package)) == first
+    assert len(unpacked) == 2
+    checkout.store.path(kept).unlink()
+    assert contents(made.package(package)) == first
+    assert len(unpacked) == 3

@@ -131,10 +131,15 @@ def planned(checkout: Checkout) -> dict[str, Entry]:
     )
     python = inputs.spec.python
     readings = Readings(
-        checkout.store, python=python.version, platform=python.platform, exclude=python.exclude, anew=True
+        checkout.store,
+        checkout.store.verified_path,
+        python=python.version,
+        platform=python.platform,
+        exclude=python.exclude,
+        anew=True,
     )
     with checkout.store.temporary_folder() as folder:
-        layers = plan_layers(inputs, checkout.store.verified_path, readings, folder, workers=1)
+        layers = plan_layers(inputs, readings, folder, workers=1)
     return {path: entry for layer in layers for path, entry in layer.entries}
 
 

@@ -27,7 +27,7 @@ HOST_PYTHON = "python3.11"
 DEVICES = ("/dev/nvidiactl", "/dev/dxg")
 LOCKS = ("-r", "lockfiles/host.txt")
 DEVELOPMENT = (*LOCKS, "-r", "lockfiles/dev.txt")
-CANNOT_RUN = 77  # what tests/engines.py answers where this machine cannot run an engine
+CANNOT_RUN = 77  # what tests/another_engine.py answers where this machine cannot run an engine
 REQUIRED = {"HARNESS_TEST_REQUIRE": "1"}  # a test whose program is missing fails, see tests/tools.py
 
 # What a session sees of the caller's variables: who and where he is, where artifacts are, what a terminal can do.
@@ -267,7 +267,7 @@ def _in_another_engine(session: nox.Session, engine: str, *needed: str) -> None:
     names = ("docker_engine", "docker_delivery", "self_contained", "exec", "survey")
     tests = ("python", "-m", "pytest", "-n", "0", *(f"tests/integration/test_{name}.py" for name in names))
     try:
-        _run(session, "python", "-m", "tests.engines", engine, *tests, *session.posargs)
+        _run(session, "python", "-m", "tests.another_engine", engine, *tests, *session.posargs)
     except CommandFailed as failed:
         if failed.return_code != CANNOT_RUN:
             raise

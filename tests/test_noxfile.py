@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines import CANNOT
+from tests.another_engine import CANNOT
 
 CHECKOUT = Path(__file__).parents[1]
 QUICK = {"lint", "types", "imports"}
@@ -148,7 +148,7 @@ def skip(reason):
 
 def run(*command, env, **_):
     ran.append([*(f"{name}={env[name]}" for name in ("HARNESS_TEST_REQUIRE",) if name in env), *command])
-    if answer and "tests.engines" in command:
+    if answer and "tests.another_engine" in command:
         raise noxfile.CommandFailed(f"Returned code {answer}", return_code=answer)
 
 answer = int(sys.argv[4])
@@ -269,7 +269,7 @@ def test_the_engines_tests_run_in_another_engine_or_say_what_is_missing(
         assert "only root" in last[1] or "there is no" in last[1]
     else:
         assert before[-1] == ["python", "bin/link-checkout.py"], "a test starts the command `harness`"
-        assert last[:4] == ["python", "-m", "tests.engines", engine]
+        assert last[:4] == ["python", "-m", "tests.another_engine", engine]
         assert "tests/integration/test_docker_engine.py" in last
 
 

@@ -178,15 +178,19 @@ def test_a_layer_is_sent_while_it_is_made(checkout: Checkout, slow: Slow) -> Non
 
 def test_a_layer_that_fails_while_it_is_sent_ends_too_early_and_says_why(checkout: Checkout, slow: Slow) -> None:
     layer, go_on = slow
-    go_on.put(HarnessError("the disk is full"))
     with open_image("tiny", root=checkout.root, store=checkout.store) as image, serve(image) as reference:
+        address = reference.partition("/")[0]
+        connection = http.client.HTTPConnection(address, timeout=10)
+        connection.request("GET", f"/v2/tiny/blobs/{layer.digest}")
+        response = connection.getresponse()
+        assert len(response.read(layer.size // 2)) == layer.size // 2
+        go_on.put(HarnessError("the disk is full"))
         with pytest.raises(http.client.IncompleteRead):
-            ask(reference.partition("/")[0], f"/v2/tiny/blobs/{layer.digest}")
+            response.read()
+        connection.close()
         assert str(image.failure()) == "the disk is full"
-        response, data = ask(
-            reference.partition("/")[0], f"/v2/tiny/blobs/{layer.digest}", Range=f"bytes={layer.size // 2}-"
-        )
-        assert (response.status, data) == (500, b"the disk is full")
+        later, data = ask(address, f"/v2/tiny/blobs/{layer.digest}", Range=f"bytes={layer.size // 2}-")
+        assert (later.status, data) == (500, b"the disk is full")
     assert not checkout.store.has(layer.digest)
 
 

@@ -1,7 +1,7 @@
 """Run a command with another container engine than the machine's own, which ends with it.
 
-    python -m tests.engines containerd python -m pytest tests/integration/test_docker_engine.py
-    python -m tests.engines podman python -m pytest tests/integration/test_docker_engine.py
+    python -m tests.another_engine containerd python -m pytest tests/integration/test_docker_engine.py
+    python -m tests.another_engine podman python -m pytest tests/integration/test_docker_engine.py
 
 `containerd` is Debian trixie's Docker with the containerd image store, Docker 29's default; its packages are fetched by
 digest and unpacked to a temporary folder. `podman` is the installed one behind its Docker-compatible socket. Where an

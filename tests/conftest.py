@@ -21,6 +21,7 @@ _TOGETHER = (
     ("integration/experiment/test_ml_train.py",),
     ("integration/test_docker_engine.py",),
     ("integration/test_leaks.py",),
+    ("integration/test_self_contained.py",),  # one image's name in the engine
     ("locking/test_lock.py",),
     ("strict/test_estimators.py",),
     ("strict/test_gpu_tasks.py",),

@@ -82,7 +82,7 @@ class Assembly:
 
     def failure(self) -> BaseException | None:
         """Why a layer could not be made, if one could not."""
-        failures = (making.failure() for making in self._making.values())
+        failures = (making.failure() for making in list(self._making.values()))
         return next((failure for failure in failures if failure is not None), None)
 
     def close(self) -> None:
@@ -146,7 +146,9 @@ class Assembly:
         return planned
 
     def _grown(self, name: str, temporary: Path, size: int) -> None:
-        self._making[self._locked(name).digest].grow(temporary, size)
+        locked = self._locked(name)
+        # The last byte waits for the verdict: a layer with another digest than its lock's never arrives whole.
+        self._making[locked.digest].grow(temporary, min(size, locked.size - 1))
 
     def _done(self, name: str, made: LayerLock | BaseException) -> None:
         locked = self._locked(name)
@@ -154,7 +156,9 @@ class Assembly:
         if isinstance(made, BaseException):
             making.fail(made)
         elif made.digest != locked.digest:
-            making.fail(IntegrityError(f"{self._name}: {describe_layer(locked, made, self._store)}"))
+            problem = f"{self._name}: {describe_layer(locked, made, self._store)}"
+            hint = f"`harness build {self._name} --anew` reads every artifact again; does it say so too?"
+            making.fail(IntegrityError(problem, hint=hint))
         else:
             making.finish(self._store.path(made.digest))
 
@@ -184,7 +188,7 @@ def make_layers(
 
         def write(layer: PlannedLayer) -> LayerLock:
             def written(writer: ObjectWriter, more: int) -> None:
-                grown(layer.name, Path(writer.name), writer.size)
+                grown(layer.name, writer.path, writer.size)
                 task.advance(more)
 
             return _write(layer, store, stop, written)

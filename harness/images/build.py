@@ -144,7 +144,7 @@ def _opened(project: _Project, store: Store, progress: Progress) -> Iterator[Ima
     def plan() -> list[PlannedLayer]:
         return _plan(project.inputs, store, progress, _require_base(project, lock, store, progress))
 
-    assembly = Assembly(lock.name, own, plan, store=store, progress=progress)
+    assembly = Assembly(project.inputs.spec.name, own, plan, store=store, progress=progress)
     try:
         yield Image(
             lock,
@@ -451,5 +451,6 @@ def _compare(project: _Project, expected: ImageLock, actual: ImageLock, store: S
     if problem:
         raise IntegrityError(
             f"The image {expected.name} is not what {project.path} says: {problem}",
-            hint=f"If the change is wanted, run `harness build {expected.name} --update`, and commit the lock.",
+            hint=f"If the change is wanted, run `harness build {expected.name} --update`, and commit the lock. If not, "
+            "`--anew` reads every artifact again.",
         )

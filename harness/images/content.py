@@ -132,11 +132,12 @@ class ZipMember:
     def chunks(self) -> Iterator[bytes]:
         """The bytes, inflated."""
         member = self.member
+        archive = self._archive()
         checksum = hashlib.new(member.algorithm)
         where = f"{self._filename}: {member.name}"
         left = self.size
         try:
-            for chunk in unzipped(self._archive(), member.offset, member.packed, deflated=member.deflated):
+            for chunk in unzipped(archive, member.offset, member.packed, deflated=member.deflated):
                 left -= len(chunk)
                 if left < 0:
                     break

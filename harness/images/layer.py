@@ -1,7 +1,6 @@
 """A layer: the entries of a part of the tree as one normalised tar, streamed."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,9 @@ from harness.record.hashing import digest_of
 from harness.spec.digest import Digest
 
 _FLUSH = 1 << 20
+# The digest of the code that makes bytes of entries, in case that it changes and the builder's format does not. It is
+# taken as the code is loaded, which may change on disk while it runs.
+_WRITER = digest_of(b"".join(Path(module).read_bytes() for module in (__file__, content.__file__, tar.__file__)))
 
 
 class PlannedLayer(msgspec.Struct, frozen=True):
@@ -62,13 +64,7 @@ def layer_recipe(entries: Sequence[tuple[str, Entry]]) -> Digest:
                 rows.append((path, "hard link", mode, link))
             case File(mode, data):
                 rows.append((path, "file", mode, data.source))
-    return digest_of(msgspec.json.encode((BUILDER_FORMAT, _writer(), rows)))
-
-
-@cache
-def _writer() -> Digest:
-    """The digest of the code that makes bytes of entries, in case that it changes and the builder's format does not."""
-    return digest_of(b"".join(Path(module).read_bytes() for module in (__file__, content.__file__, tar.__file__)))
+    return digest_of(msgspec.json.encode((BUILDER_FORMAT, _WRITER, rows)))
 
 
 def _pieces(entries: Sequence[tuple[str, Entry]]) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 Looking takes two seconds for all of an image's, and most changes leave all but one of them as they are.
 """
 
+import platform
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -19,7 +20,7 @@ from harness.images.deb import read_deb
 from harness.images.inputs import UNFIT
 from harness.images.paths import Excludes
 from harness.images.tree import Entry, File
-from harness.locking import debfile
+from harness.locking import architecture, bounded, debfile
 from harness.locking.debfile import DebFile
 from harness.locking.debian import DebianPackage
 from harness.locking.python import LockedWheel
@@ -32,6 +33,16 @@ READINGS = "readings"
 """The store's folder of notes: what was found in which artifact."""
 
 Note = TypeVar("Note")
+
+# What decides how an artifact is read, besides itself: the code here, and the libraries. It is taken as the code is
+# loaded, which may change on disk while it runs, and which a user that a build is verified as may not read.
+_MODULES = (wheel, content, paths, architecture, bounded, debfile)
+_READER = (
+    platform.python_version(),
+    version("installer"),
+    version("packaging"),
+    digest_of(b"".join(Path(str(path)).read_bytes() for path in (__file__, *(one.__file__ for one in _MODULES)))),
+)
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -90,7 +101,7 @@ class Readings:
             IntegrityError: as that.
             PrerequisiteError: the disk is full.
         """
-        note = self._note(locked, self._python, self._platform, self._patterns, _reader())
+        note = self._note(locked, self._python, self._platform, self._patterns, _READER)
         kept = self._kept(note, _Wheel)
         if kept is not None:
             archive = cache(lambda: self._artifact(locked.digest).open("rb"))
@@ -111,7 +122,7 @@ class Readings:
         """
 
         def unpack(deb: DebFile) -> BinaryIO:
-            note = self._note(package.digest, _reader())
+            note = self._note(package.digest, _READER)
             kept = self._kept(note, _Package)
             if kept is not None:
                 with suppress(MissingObjectError, CorruptObjectError):
@@ -138,13 +149,6 @@ class Readings:
         with self._store.explaining():
             note.parent.mkdir(exist_ok=True)
             write_atomically(note, f"{digest_of(text)}\n".encode() + text, durable=False)
-
-
-@cache
-def _reader() -> tuple[str, Digest]:
-    """What decides how an artifact is read, besides itself: the library that installs wheels, and the code here."""
-    modules = (__file__, wheel.__file__, content.__file__, paths.__file__, debfile.__file__)
-    return version("installer"), digest_of(b"".join(Path(module).read_bytes() for module in modules))
 
 
 def _file(path: str, entry: Entry) -> _File:

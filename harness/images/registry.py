@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, IntegrityError
 from harness.images.build import Image
 from harness.images.manifest import MANIFEST_TYPE
 from harness.spec.digest import Digest
@@ -147,7 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(status, end - start, "application/octet-stream", digest, f"bytes {start}-{end - 1}/{size}")
             # What fails from here on ends the connection: fewer bytes than the head says are an error to every engine.
             for span in chain((first,), spans):
-                self.connection.sendfile(*span)
+                if self.connection.sendfile(*span) != span.size:
+                    raise IntegrityError(f"The file of {digest} ended while it was sent")
 
     def _head(
         self, status: HTTPStatus, length: int, media_type: str, digest: Digest | None, content_range: str = ""

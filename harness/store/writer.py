@@ -1,6 +1,7 @@
 """A file that knows the digest of what is written to it."""
 
 import hashlib
+from pathlib import Path
 from typing import BinaryIO
 
 from harness.spec.digest import Digest, digest_from_hex
@@ -15,9 +16,9 @@ class ObjectWriter:
         self.size = 0
 
     @property
-    def name(self) -> str:
+    def path(self) -> Path:
         """Where the file lies while it is written."""
-        return self._file.name
+        return Path(self._file.name)
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Write all of `data`; how many bytes that was."""

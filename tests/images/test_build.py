@@ -182,7 +182,7 @@ def test_a_layer_of_which_not_all_is_left_is_written_again(
 def test_another_way_to_write_layers_writes_them_all(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     make(checkout)
     names = written(monkeypatch)
-    monkeypatch.setattr("harness.images.layer._writer", lambda: "another")
+    monkeypatch.setattr("harness.images.layer._WRITER", "another")
     make(checkout)
     assert sorted(names) == sorted(LAYERS)
 

@@ -74,7 +74,7 @@ def test_what_decides_how_it_is_read_makes_another_reading(
     assert len(contents(read(checkout.store, locked, "*.py"))) < len(whole)
     assert contents(read(checkout.store, locked)) == whole
     read(checkout.store, locked, python="3.12")
-    monkeypatch.setattr(readings, "_reader", lambda: ("another", digest_of(b"")))
+    monkeypatch.setattr(readings, "_READER", "another")
     read(checkout.store, locked)
     assert len(looked) == len(notes(checkout.store)) == 4
 

@@ -4,11 +4,12 @@ import queue
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from image_packages import Checkout
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, IntegrityError
 from harness.images import assembly
 from harness.images.build import Image, build, open_image
 from harness.images.registry import serve
@@ -192,6 +193,23 @@ def test_a_layer_that_fails_while_it_is_sent_ends_too_early_and_says_why(checkou
         later, data = ask(address, f"/v2/tiny/blobs/{layer.digest}", Range=f"bytes={layer.size // 2}-")
         assert (later.status, data) == (500, b"the disk is full")
     assert not checkout.store.has(layer.digest)
+
+
+@pytest.mark.parametrize("more", [b"", b"more"])
+def test_a_layer_that_comes_out_otherwise_never_arrives_whole(
+    more: bytes, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = build("tiny", root=checkout.root, store=checkout.store, update=True).layers[0]
+    checkout.store.path(layer.digest).unlink()
+    monkeypatch.setattr(assembly, "layer_chunks", lambda _: iter((bytes(layer.size), more)))
+    with open_image("tiny", root=checkout.root, store=checkout.store) as image, serve(image) as reference:
+        with suppress(
+            http.client.IncompleteRead
+        ):  # or an answer that says so, where that was known before the first byte
+            assert ask(reference.partition("/")[0], f"/v2/tiny/blobs/{layer.digest}")[0].status == 500
+        failure = image.failure()
+        assert isinstance(failure, IntegrityError)
+        assert "--anew" in (failure.hint or "")
 
 
 def test_a_layer_that_cannot_be_made_is_an_error_with_its_reason(

@@ -23,7 +23,10 @@ from harness.locking.imagelock import ImageLock
 from harness.store.store import Store
 
 # What a build loads when it first needs it.
-_LATE_MODULES = ("harness.images.base", "harness.images.plan", "harness.store.fetch", "email.parser", "stringprep")
+_LATE_MODULES = (
+    "harness.images.base", "harness.images.plan", "harness.images.readings", "harness.locking.rereading",
+    "harness.store.fetch", "email.parser", "stringprep",
+)  # fmt: skip
 _LATE_ENCODINGS = ("ascii", "cp437", "idna", "latin-1", "unicode_escape", "utf-8-sig")
 
 

@@ -1,3 +1,4 @@
+import ast
 import json
 import os
 import sys
@@ -13,6 +14,8 @@ from image_packages import Checkout
 
 from harness.cli import main as command
 from harness.errors import OutdatedLockError, ToolError, UsageError
+from harness.images import build as build_module
+from harness.images import rebuild
 from harness.images import verify as verify_module
 from harness.images.build import build, open_image
 from harness.images.export import export_layout
@@ -260,3 +263,12 @@ def test_every_condition_is_enough_where_all_could_be_tried(harness: Harness) ->
     untried = [one["name"] for one in json.loads(out)["conditions"] if one["first"] == one["second"]]
     assert code == (3 if untried else 0)
     assert error.count("Not tried: ") == len(untried)
+
+
+def test_another_user_needs_no_module_that_is_loaded_late() -> None:
+    """It may not be able to read where the harness lies."""
+    tree = ast.parse(Path(build_module.__file__).read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    late = {node.module for function in functions for node in ast.walk(function) if isinstance(node, ast.ImportFrom)}
+    assert "harness.images.plan" in late
+    assert late <= set(rebuild._LATE_MODULES)

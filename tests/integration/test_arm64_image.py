@@ -42,8 +42,9 @@ def test_every_program_and_library_is_for_arm64(layers: dict[str, Path]) -> None
 
 def test_its_python_starts_under_emulation(layers: dict[str, Path], tmp_path: Path) -> None:
     emulator = need("qemu-aarch64")
-    for name in ("debian", "wheels", "configuration"):
-        unpack(layers[name], tmp_path)
+    # Every layer: large wheels have layers of their own, and which are large may change.
+    for path in layers.values():
+        unpack(path, tmp_path)
     # Not in a container: the emulator reads the image's libraries by their places in the image (-L).
     home = {"PYTHONHOME": f"{tmp_path}/usr", "PYTHONPATH": f"{tmp_path}/usr/local/lib/python3.11/dist-packages"}
     done = subprocess.run(

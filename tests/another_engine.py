@@ -93,9 +93,11 @@ def _fetched() -> list[Path]:
 def _running(folder: Path, command: list[str], variables: "os._Environ[str] | dict[str, str]") -> Iterator[str]:
     address = f"unix://{folder}/engine.sock"
     with (folder / "log").open("wb") as log:
+        # In the folder: podman's monitor leaves a file `oom` where it works when a container runs out of memory.
         process = subprocess.Popen(
-            command, env=dict(variables), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+            command, cwd=folder, env=dict(variables), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
     try:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not _answers(address):

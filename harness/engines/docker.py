@@ -33,12 +33,11 @@ from harness.engines.signals import terminable, undisturbed
 from harness.engines.stream import Follower
 from harness.errors import PrerequisiteError, UsageError
 from harness.images.build import Image
-from harness.spec.run import RunResult, RunSpec
+from harness.spec.run import KILLED, RunResult, RunSpec
 from harness.store.progress import SILENT, Progress
 
 _TICK_SECONDS = 0.2
 _GRACE_SECONDS = 5
-_KILLED = 128 + 9
 
 
 class DockerEngine:
@@ -266,7 +265,7 @@ def _ignore_missing(remove: Any, identity: str, **options: Any) -> None:
 def _ran_out_of_memory(spec: RunSpec, exit_code: int, peak: int | None) -> bool:
     """Whether the kernel ended a run at its limit: what podman does not say of itself."""
     limit = spec.resources.memory
-    return exit_code == _KILLED and limit is not None and peak is not None and peak >= limit
+    return exit_code == KILLED and limit is not None and peak is not None and peak >= limit
 
 
 def _run_user() -> tuple[int, int]:

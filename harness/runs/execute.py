@@ -233,6 +233,8 @@ def _say_how_it_ended(result: RunResult, request: ExecRequest, progress: Progres
         progress.note(f"The program did not end within {request.time_limit:g} s and was stopped.")
     if result.out_of_memory:
         progress.note("The program needed more memory than it may have. Give it more with --memory (MiB).")
+    if result.killed:
+        progress.note("Something killed the program (SIGKILL); where nobody did, the machine's memory ran out.")
 
 
 def _require_start(result: RunResult, output: Path) -> None:

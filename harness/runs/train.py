@@ -195,6 +195,11 @@ def _raise_failure(result: RunResult, events: TrainerEvents, spec: RunSpec) -> N
         )
     if result.out_of_memory:  # what the trainer says of it is that some process has gone
         raise ToolError("The run needed more memory than it may have", hint="Give it more with --memory (MiB).")
+    if result.killed:
+        raise ToolError(
+            "Something killed the trainer (SIGKILL)",
+            hint="Where nobody did, the machine's memory ran out: free some, or train with --quick.",
+        )
     require_strict(Path(spec.output))
     failure = events.failure or events.refusal(result.exit_code)
     if failure is not None:

@@ -12,6 +12,8 @@ import msgspec
 from harness.spec.digest import Digest
 
 SCHEMA = "harness.runspec/1"
+KILLED = 128 + 9
+"""The exit code of a program that SIGKILL ended."""
 
 
 class Mode(StrEnum):
@@ -84,3 +86,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     timed_out: bool = False
     out_of_memory: bool = False
     peak_memory: int | None = None
+
+    @property
+    def killed(self) -> bool:
+        """Whether SIGKILL ended it and no engine says why: the machine's own memory ran out, or podman missed it."""
+        return self.exit_code == KILLED and not self.timed_out and not self.out_of_memory

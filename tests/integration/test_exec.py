@@ -258,6 +258,13 @@ def test_a_program_past_its_time_is_stopped_and_what_it_wrote_is_kept(project: P
     assert [*ran.document("metadata")["outputs"]] == ["early.txt"]
 
 
+def test_a_program_that_was_killed_is_said_to_be(project: Project) -> None:
+    ran = project.python("import os; os.kill(os.getpid(), 9)")
+    assert ran.code == 137
+    assert "Something killed the program (SIGKILL)" in ran.stderr
+    assert "SIGKILL" not in project.python("raise SystemExit(9)").stderr
+
+
 def test_a_closed_pipe_ends_the_run_as_it_ends_any_program(host_project: Project) -> None:
     host_project.write("endless.py", "while True: print('y' * 1000, flush=True)")
     command = " ".join([*host_project.command("--", "python", "endless.py")])

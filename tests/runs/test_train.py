@@ -108,6 +108,14 @@ def test_memory_and_time_are_named_before_what_they_led_to() -> None:
     assert "within its 7 s" in error.message
 
 
+def test_a_trainer_that_was_killed_is_said_to_be() -> None:
+    error, _ = run(says(b"", ended(137), stderr=b"the last line\n"))
+    assert type(error) is ToolError
+    assert error.message == "Something killed the trainer (SIGKILL)"
+    assert "memory" in error.hint
+    assert "the last line" in error.__notes__[0]
+
+
 def test_a_trainer_that_dies_in_silence_is_quoted() -> None:
     error, _ = run(says(b"", ended(139), stderr=b"Segmentation fault\n"))
     assert type(error) is ToolError

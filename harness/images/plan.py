@@ -1,5 +1,7 @@
 """From spec and locks to the layers of an image: what each holds, before a byte of it is written."""
 
+import posixpath
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +16,7 @@ from harness.images.ldcache import add_linker_cache
 from harness.images.paths import MERGED, Excludes, link_target, member_path, merged
 from harness.images.readings import Readings
 from harness.images.tree import Directory, Entry, File, Symlink, Tree
+from harness.images.wheel import site_packages
 from harness.locking.closure import Candidate, applies, relation_text, satisfies
 from harness.locking.debian import Effects, effects
 from harness.locking.imagespec import ImageSpec
@@ -24,6 +27,9 @@ CONFIGURATION = "configuration"
 
 # Docker's overlay storage refuses more than about 125 layers.
 MAX_LAYERS = 120
+
+# The programs of wheels are found before Debian's. These are Python itself, and what we start by its name.
+_OURS = re.compile(r"usr/local/s?bin/(python[0-9.]*|ldconfig|strace)")
 
 # What programs expect of a root file system, whatever the packages bring.
 _FOLDERS = {
@@ -42,7 +48,8 @@ def plan_layers(
     `base` are the layers below all these; the folder `temporary` is for what is needed meanwhile.
 
     Raises:
-        IntegrityError: an artifact is damaged or hostile, or two of them put different things in one place.
+        IntegrityError: an artifact is damaged or hostile, two of them put different things in one place, or a wheel has
+            a Python of its own.
         UsageError: the spec asks for more layers than engines take, or for a base over which they cannot lie.
     """
     tree = Tree()
@@ -53,6 +60,7 @@ def plan_layers(
         _add_debian(tree, inputs, archives)
     for layer, origin, entries in wheels:
         for path, entry in entries:
+            _refuse_program(path, origin, inputs.spec)
             tree.add(path, entry, origin=origin, layer=layer)
     below = BaseFiles(base) if base else None
     found = effects(inputs.spec, inputs.debian)
@@ -98,6 +106,16 @@ def _read_wheels(inputs: Inputs, readings: Readings) -> Iterator[tuple[str, str,
         found = readings.wheel(wheel)
         large = found.size > inputs.spec.large_wheel
         yield f"wheel:{wheel.name}" if large else SMALL_WHEELS, wheel.name, found.entries
+
+
+def _refuse_program(path: str, wheel: str, spec: ImageSpec) -> None:
+    """Refuse a wheel's file that would be started in place of a program on which every run rests."""
+    if _OURS.fullmatch(path):
+        below = posixpath.relpath(path, site_packages(spec.python.version))
+        raise IntegrityError(
+            f"{wheel} has a program /{path}, which would be started in place of the image's own",
+            hint=f'Leave the file out in docker/{spec.name}.yaml (python.exclude: ["{below}"]), or the wheel.',
+        )
 
 
 def _add_configuration(tree: Tree, spec: ImageSpec, base: BaseFiles | None, found: Effects) -> None:

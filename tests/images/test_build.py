@@ -315,6 +315,38 @@ def test_a_wheel_that_lies_in_record_stops_the_build(checkout: Checkout) -> None
     assert not (checkout.folder / "image.lock").exists()
 
 
+ENTRY_POINT = b"[console_scripts]\n%s = small:main\n"
+
+
+@pytest.mark.parametrize(
+    ("member", "data", "program"),
+    [
+        ("small-1.0.data/scripts/python3", b"#!/bin/sh\n", "bin/python3"),
+        ("small-1.0.data/data/sbin/python3.11", b"ELF", "sbin/python3.11"),
+        ("small-1.0.dist-info/entry_points.txt", ENTRY_POINT % b"python", "bin/python"),
+        ("small-1.0.dist-info/entry_points.txt", ENTRY_POINT % b"ldconfig", "bin/ldconfig"),
+        ("small-1.0.data/scripts/strace", b"#!/bin/sh\n", "bin/strace"),
+    ],
+)
+def test_a_wheel_takes_no_place_before_python_and_what_we_start(
+    member: str, data: bytes, program: str, checkout: Checkout
+) -> None:
+    checkout.wheels["small"] = wheel("small", {"small/__init__.py": b"", member: data})
+    with pytest.raises(IntegrityError, match=rf"small has a program /usr/local/{program}, which") as refused:
+        make(checkout.write())
+    assert not (checkout.folder / "image.lock").exists()
+    left_out = (refused.value.hint or "").partition("python.exclude: [")[2].partition("]")[0]
+    checkout.spec = checkout.spec.replace('exclude: ["*/tests/*"]', f'exclude: ["*/tests/*", {left_out}]')
+    make(checkout.write())
+
+
+@pytest.mark.parametrize("name", ["python3-config", "python-argcomplete", "ipython3", "ldconfig-tool", "sh"])
+def test_a_wheel_has_programs_of_its_own(name: str, checkout: Checkout) -> None:
+    files = {"small/__init__.py": b"", f"small-1.0.data/scripts/{name}": b"#!python\n", "small/bin/python3": b"data"}
+    checkout.wheels["small"] = wheel("small", files)
+    make(checkout.write())
+
+
 def test_packages_that_disagree_about_a_path_are_refused(checkout: Checkout) -> None:
     checkout.debs["rival"] = deb("rival", [member("./bin/sh", b"other")])
     with pytest.raises(IntegrityError, match="base and rival both have /usr/bin/sh"):

@@ -78,13 +78,15 @@ def build(
 def _from_bundle(path: Path, name: str | None, *, anew: bool, adopt: bool, as_json: bool) -> int:
     from harness.images.unbundle import build_from
 
-    root = require_own_root(Path.cwd(), "`harness build --adopt`") if adopt else find_root(Path.cwd())
+    # Another project, or the harness's own checkout, may have an image of that name: it has no say in what this one is.
+    root = require_own_root(Path.cwd(), "`harness build --adopt`") if adopt else find_own_root(Path.cwd())
     with ConsoleProgress() as progress:
         built = build_from(path, name=name, root=root, store=open_store(), progress=progress, anew=anew, adopt=adopt)
         for written in built.written:
             progress.note(f"Wrote {written}")
         if not built.known and not adopt:
-            progress.note(f"{root} has no image {built.lock.name}: to run it there, write its spec and locks (--adopt)")
+            place = f"{root} has no image {built.lock.name}" if root else "This folder is in no project with specs"
+            progress.note(f"{place}: to run the image in a project, write its spec and locks there (--adopt)")
     if as_json:
         stdout.file.write(msgspec.json.encode(built.lock).decode() + "\n")
     else:

@@ -56,7 +56,7 @@ def build_from(
     path: Path,
     *,
     name: str | None,
-    root: Path,
+    root: Path | None,
     store: Store,
     progress: Progress,
     anew: bool = False,
@@ -65,7 +65,8 @@ def build_from(
     """Make the image of the bundle `path` in the store, from what the bundle holds and nothing else.
 
     Spec and locks are the bundle's. Where the checkout `root` has another spec or other locks for the image, nothing is
-    done, unless they are to be adopted: then the bundle's are written there once the image is made.
+    done, unless they are to be adopted: then the bundle's are written there once the image is made. Without a checkout
+    there is nothing to compare the bundle with, and nowhere to adopt it.
 
     Raises:
         UsageError: the file is not there or no bundle, it is of another image than `name`, or of another state of it
@@ -82,7 +83,7 @@ def build_from(
         inputs, lock = _checked(bundle, folder, path)
         if name not in (None, bundle.image):
             raise UsageError(f"{path} is a bundle of the image {bundle.image}, not of {name}")
-        differing = _differing(bundle.image, folder, root)
+        differing = _differing(bundle.image, folder, root) if root is not None else []
         if differing and not adopt:
             raise UsageError(
                 f"{root} has another {differing[0]} than {path}, so it would build another image {bundle.image}",
@@ -99,8 +100,9 @@ def build_from(
                         bar.advance(len(chunk))
         reader.end()
         built = build(bundle.image, root=folder, store=store, progress=progress, anew=anew)
-        known = spec_path(root, bundle.image).is_file()
-        return Built(lock=built, known=known, written=_adopt(bundle.image, folder, root) if adopt else ())
+        known = root is not None and spec_path(root, bundle.image).is_file()
+        written = _adopt(bundle.image, folder, root) if adopt and root is not None else ()
+        return Built(lock=built, known=known, written=written)
 
 
 class _Reader:

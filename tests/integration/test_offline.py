@@ -84,6 +84,26 @@ def test_a_bundle_builds_the_committed_image_with_neither_network_nor_checkout_n
     assert not list(cwd.iterdir())
 
 
+def test_a_bundle_of_ones_own_image_builds_outside_a_project_whatever_the_harnesss_checkout_calls_so(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    folder, bundle, home = checkout.root, tmp_path / "cpu.bundle", checkout.store.home
+    (folder / "docker" / "cpu.yaml").write_text(checkout.spec.replace("name: tiny", "name: cpu"))
+    checkout.folder.rename(folder / "lockfiles" / "cpu")
+    (folder / "docker" / "tiny.yaml").unlink()
+    for words in (("build", "--update"), ("vendor", "cpu", "--out", bundle)):
+        done = harness(*words, home=home, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    lock = json.loads((folder / "lockfiles" / "cpu" / "image.lock").read_bytes())
+    done = harness("build", "--from", bundle, home=tmp_path / "fresh", cwd=tmp_path / "elsewhere")
+    assert (done.returncode, done.stdout) == (0, f"cpu@{lock['manifest']}\n"), done.stderr
+    assert "This folder is in no project with specs" in done.stderr
+    inside = harness("build", "--from", bundle, home=tmp_path / "fresh", cwd=CHECKOUT)
+    assert (inside.returncode, inside.stdout) == (2, "")
+    assert f"{CHECKOUT} has another" in inside.stderr
+
+
 def test_a_bundle_of_an_image_over_a_base_builds_it_where_neither_network_nor_base_is(
     checkout: Checkout, tmp_path: Path, nowhere: tuple[str, ...]
 ) -> None:

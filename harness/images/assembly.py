@@ -22,6 +22,7 @@ from harness.store.writer import ObjectWriter
 
 LAYERS = "layers"
 """The store's folder of notes: which layer came of which recipe."""
+_RESTORE = "Restore image.lock from version control, or make it again: `harness build NAME --update`."
 
 
 class ClosedError(HarnessError):
@@ -92,12 +93,12 @@ class Assembly:
             thread.join()
 
     def _find(self, digest: Digest) -> Path | Growing:
-        name = self._layers[digest].name
+        layer = self._layers[digest]
         if digest not in self._making and self._store.has(digest):
             try:
-                return self._store.verified_path(digest)
+                return stored_layer(layer, self._store)
             except CorruptObjectError as error:
-                self._progress.note(f"{error.message}. Layer {name} of {self._name} is made again")
+                self._progress.note(f"{error.message}. Layer {layer.name} of {self._name} is made again")
         with self._mutex:
             if digest not in self._making:
                 self._start(digest)
@@ -116,7 +117,7 @@ class Assembly:
     def _make(self, wanted: list[LayerLock]) -> None:
         try:
             with self._store.lock(f"image-{self._name}", waiting=lambda: note_waiting(self._name, self._progress)):
-                missing = {layer.name: layer for layer in wanted if not self._is_there(layer.digest)}
+                missing = {layer.name: layer for layer in wanted if not self._is_there(layer)}
                 if missing:
                     planned = self._planned()
                     chosen = [layer for layer in planned if layer.name in missing]
@@ -126,14 +127,14 @@ class Assembly:
                 if not self._making[layer.digest].ended():
                     self._making[layer.digest].fail(error)
 
-    def _is_there(self, digest: Digest) -> bool:
+    def _is_there(self, layer: LayerLock) -> bool:
         """Whether another process has made a layer in the meantime; then it is handed out."""
         try:
-            path = self._store.verified_path(digest) if self._store.has(digest) else None
+            path = stored_layer(layer, self._store) if self._store.has(layer.digest) else None
         except CorruptObjectError:
             return False
         if path is not None:
-            self._making[digest].finish(path)
+            self._making[layer.digest].finish(path)
         return path is not None
 
     def _planned(self) -> Sequence[PlannedLayer]:
@@ -155,15 +156,30 @@ class Assembly:
         making = self._making[locked.digest]
         if isinstance(made, BaseException):
             making.fail(made)
-        elif made.digest != locked.digest:
+        elif made != locked:
             problem = f"{self._name}: {describe_layer(locked, made, self._store)}"
-            hint = f"`harness build {self._name} --anew` reads every artifact again; does it say so too?"
+            again = f"`harness build {self._name} --anew` reads every artifact again; does it say so too?"
+            hint = again if made.digest != locked.digest else _RESTORE
             making.fail(IntegrityError(problem, hint=hint))
         else:
             making.finish(self._store.path(made.digest))
 
     def _locked(self, name: str) -> LayerLock:
         return next(layer for layer in self._layers.values() if layer.name == name)
+
+
+def stored_layer(layer: LayerLock, store: Store) -> Path:
+    """The file of a layer that the store holds, checked.
+
+    Raises:
+        MissingObjectError: the store does not hold it.
+        CorruptObjectError: it is altered or truncated; it has been set aside.
+        IntegrityError: it is whole, and has another size than its lock says: a manifest of that size fits no layer.
+    """
+    path = store.verified_path(layer.digest)
+    if (size := path.stat().st_size) != layer.size:
+        raise IntegrityError(f"Layer {layer.name} has {size} bytes, and its lock says {layer.size}", hint=_RESTORE)
+    return path
 
 
 def make_layers(

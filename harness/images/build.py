@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import IntegrityError, OutdatedLockError, UsageError
-from harness.images.assembly import Assembly, make_layers, note_waiting, workers
+from harness.images.assembly import Assembly, make_layers, note_waiting, stored_layer, workers
 from harness.images.difference import describe_layer
 from harness.images.growing import Span
 from harness.images.inputs import Inputs
@@ -139,6 +139,7 @@ def open_image(name: str, *, root: Path, store: Store, progress: Progress = SILE
 @contextmanager
 def _opened(project: _Project, store: Store, progress: Progress) -> Iterator[Image]:
     lock, documents = _fitting(project)
+    _check_sizes(lock, store, progress)
     own = lock.layers[len(base_layers(lock)) :]
 
     def plan() -> list[PlannedLayer]:
@@ -190,9 +191,8 @@ def build(
         return lock
     with _opened(project, store, progress) as image:
         image.fetch()
-        for layer in lock.layers:
-            if not store.has(layer.digest):
-                image.blob(layer.digest)
+        for digest in [layer.digest for layer in lock.layers if not store.has(layer.digest)]:
+            image.blob(digest)
     return lock
 
 
@@ -350,6 +350,16 @@ def _check_documents(project: _Project, lock: ImageLock, documents: Documents) -
                 f"{project.path} contradicts itself: its layers make the {what} {actual}, and it says {expected}",
                 hint=f"Restore it from version control, or run `harness build {lock.name} --update`.",
             )
+
+
+def _check_sizes(lock: ImageLock, store: Store, progress: Progress) -> None:
+    """Refuse a lock with other sizes than its layers have, as far as they are there; what is damaged is set aside."""
+    for layer in lock.layers:
+        if store.has(layer.digest) and store.path(layer.digest).stat().st_size != layer.size:
+            try:
+                stored_layer(layer, store)
+            except CorruptObjectError as error:
+                progress.note(f"{error.message}. Layer {layer.name} of {lock.name} is made again")
 
 
 def _plan(

@@ -44,7 +44,9 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def describe_layer(expected: LayerLock, actual: LayerLock, store: Store) -> str:
-    """What is wrong with a layer that came out with another digest than its lock says, in half a sentence."""
+    """What is wrong with a layer that came out otherwise than its lock says, in half a sentence."""
+    if actual.digest == expected.digest:
+        return f"layer {expected.name} has {actual.size} bytes, and its lock says {expected.size}"
     problem = f"layer {expected.name} is {_short(actual.digest)}, and its lock says {_short(expected.digest)}"
     try:
         where = first_difference(store.verified_path(expected.digest), store.verified_path(actual.digest))

@@ -249,7 +249,12 @@ def _pull_layer(layer: _Descriptor, diff_id: Digest, repository: Repository, sto
         raise IntegrityError(f"{repository.reference} contradicts itself: its config and manifest name other layers")
     if store.has(diff_id):
         task.advance(layer.size)
-        return store.verified_path(diff_id).stat().st_size
+        size = store.verified_path(diff_id).stat().st_size
+        if compression is Compression.NONE and size != layer.size:
+            raise IntegrityError(
+                f"{repository.reference} says that {diff_id} has {layer.size} bytes, and it has {size}"
+            )
+        return size
 
     def counted() -> Iterator[bytes]:
         for chunk in repository.chunks(layer.digest, layer.size):

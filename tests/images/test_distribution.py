@@ -655,6 +655,19 @@ def test_a_manifest_that_is_none_is_refused(image: Image, other: Store) -> None:
         assert not list(other.temporary.iterdir())
 
 
+@pytest.mark.parametrize("more", [512, -512])
+def test_a_manifest_with_another_size_of_a_layer_that_is_here_is_refused(more: int, image: Image, other: Store) -> None:
+    with hostile() as server:
+        pull_image(repository(holding(image, server)), store=other)
+    layers = json.loads(image.manifest_bytes)["layers"]
+    real = layers[0]["size"]
+    layers[0]["size"] = real + more
+    digest, data = manifest_of(image, layers=layers)
+    with pytest.raises(IntegrityError, match=rf"has {real + more} bytes, and it has {real}"):
+        pulled_with(image, other, {digest: data}, digest)
+    assert not other.has(digest)
+
+
 def test_an_index_of_several_images_is_explained(image: Image, other: Store) -> None:
     data = b'{"schemaVersion":2,"manifests":[]}'
     with pytest.raises(UsageError, match="an index of images") as refused:

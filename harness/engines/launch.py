@@ -13,11 +13,13 @@ CODE = "code"
 BYTECODE = "bytecode"
 CHECKPOINTS = "checkpoints"
 PLUGINS = "plugins"
+INTERPRETER = "/usr/bin/python3"
+"""Debian's own, by its path: whatever else an image or its `PATH` holds, no other starts the launcher."""
 _MOUNT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def launch_command(spec: RunSpec) -> tuple[str, ...]:
-    """The strict launcher, by way of whichever `python3` is first on `PATH`, and after it the RunSpec's own `argv`.
+    """An image's interpreter with the strict launcher, and after it the RunSpec's own `argv`.
 
     Raises:
         UsageError: `argv` is empty.
@@ -25,7 +27,7 @@ def launch_command(spec: RunSpec) -> tuple[str, ...]:
     if not spec.argv:
         raise UsageError(f"Run {spec.run_id} names no program to start", hint="Give the command after `--`.")
     options = () if spec.randomize_addresses else ("--fixed-addresses",)
-    return ("python3", "-P", "-m", "harness.strict.launch", *options, "--", *spec.argv)
+    return (INTERPRETER, "-P", "-m", "harness.strict.launch", *options, "--", *spec.argv)
 
 
 def process_environment(spec: RunSpec, *, locations: Mapping[str, str], path: str, home: str) -> dict[str, str]:

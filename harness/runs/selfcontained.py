@@ -63,7 +63,7 @@ def self_contained(environment: Image, project: Path, *, root: Path, store: Stor
         folder=_FOLDER,
         empty={OUTPUT: 0o1777},
         environment=process_environment(spec, locations=locations, path=_PATH, home=_HOME),
-        entrypoint=launch_command(spec)[: -len(spec.argv)],
+        entrypoint=("python3", *launch_command(spec)[1 : -len(spec.argv)]),  # as it is in what was pushed before
         working_directory=locations[PROJECT],
         store=store,
     )

@@ -28,8 +28,9 @@ def environment(**fields: object) -> dict[str, str]:
     return process_environment(spec(**fields), locations=LOCATIONS, path="/bin", home="/home")
 
 
-def test_the_launcher_stands_before_every_command() -> None:
-    assert launch_command(spec()) == ("python3", "-P", "-m", "harness.strict.launch", "--", "python3", "train.py")
+def test_the_launcher_stands_before_every_command_and_is_started_by_no_other_python_on_the_path() -> None:
+    launcher = ("/usr/bin/python3", "-P", "-m", "harness.strict.launch", "--")
+    assert launch_command(spec()) == (*launcher, "python3", "train.py")
 
 
 def test_fixed_addresses_are_asked_of_the_launcher() -> None:

@@ -50,6 +50,9 @@ def python_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library = Path(os.__file__).parent
     with tarfile.open(archive, "w") as tar:
         tar.add(executable, "usr/local/bin/python3")
+        link = tarfile.TarInfo("usr/bin/python3")
+        link.type, link.linkname = tarfile.SYMTYPE, "/usr/local/bin/python3"
+        tar.addfile(link)
         tar.add(
             library,
             f"usr/local/lib/{library.name}",

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -279,6 +280,26 @@ print(json.dumps([ran, fits, sizes]))
 """
     assert run(code, temporary=100 << 20, shared_memory=32 << 20).json() == [0, False, [100, 32]]
     assert run(code, temporary=300 << 20, shared_memory=48 << 20).json() == [0, True, [300, 48]]
+
+
+def test_the_launcher_is_started_by_no_other_python_on_the_path(
+    run: Run,
+    client: docker.DockerClient,
+    python_archive: Path,
+    import_image: Callable[..., ImageReference],
+    tmp_path: Path,
+) -> None:
+    archive = Path(shutil.copy(python_archive, tmp_path / "root.tar"))
+    (tmp_path / "other").write_text("#!/usr/bin/python3\nprint('other')\n")
+    (tmp_path / "other").chmod(0o755)
+    with tarfile.open(archive, "a") as tar:
+        tar.add(tmp_path / "other", "usr/local/sbin/python3")
+    image = import_image(client, archive, label="other-python")
+    try:
+        assert run("print('ours')", image=image, argv=("/usr/bin/python3", "-c", "print('ours')")).stdout == b"ours\n"
+        assert run("print('ours')", image=image).stdout == b"other\n", "what a program starts is found on its PATH"
+    finally:
+        client.api.remove_image(image.config, force=True)
 
 
 def test_the_environment_is_an_allow_list(

@@ -7,12 +7,14 @@ import msgspec
 import typer
 
 from harness.cli.console import ConsoleProgress, stdout
+from harness.cli.lock_tables import show_changes
 from harness.cli.options import open_store
 from harness.errors import ExitCode, UsageError
+from harness.locking.difference import LockChange
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--json` prints. `files` were written, or in a dry run would be."""
+    """What `--json` prints. `files` were written, or in a dry run would be; `changes` are against locks there."""
 
     name: str
     dry_run: bool
@@ -21,6 +23,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     wheels: int
     debian_packages: int
     notes: tuple[str, ...]
+    changes: tuple[LockChange, ...]
 
 
 def init(
@@ -52,7 +55,8 @@ def init(
     """Write a spec and locks for your project, from its pyproject.toml or requirements.txt.
 
     The project itself is code: it is mounted when a program runs, not installed. What is set under [tool.harness] in
-    pyproject.toml, or in harness.yaml, need not be said again: apt, extras, groups, waive, base.
+    pyproject.toml, or in harness.yaml, need not be said again: apt, extras, groups, waive, base. With --force, what is
+    locked stays where it still fits, and what changes is shown before anything is written.
 
     Examples:
 
@@ -96,8 +100,13 @@ def init(
         base=base or settings.base,
         trainer=trainer,
     )
+
+    def announce(changes: tuple[LockChange, ...]) -> None:
+        if not as_json:
+            show_changes(changes, stdout)
+
     with ConsoleProgress() as progress:
-        initial = prepare(found, wanted, open_store(), progress=progress, reviewed=reviewed or ())
+        initial = prepare(found, wanted, open_store(), progress=progress, reviewed=reviewed or (), announce=announce)
         for note in initial.notes:
             progress.note(note)
     if not dry_run:
@@ -110,6 +119,7 @@ def init(
         wheels=initial.wheels,
         debian_packages=initial.packages,
         notes=initial.notes,
+        changes=initial.changes,
     )
     _show(answer, initial.files[f"docker/{name}.yaml"].decode(), as_json=as_json)
     return ExitCode.OK

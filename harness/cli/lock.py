@@ -7,10 +7,9 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from harness.cli.console import ConsoleProgress, stderr, stdout
+from harness.cli.lock_tables import show_changes
 from harness.cli.options import open_store
 from harness.errors import ExitCode, UsageError
 from harness.locking.check import check
@@ -18,7 +17,6 @@ from harness.locking.debian import MaintainerChange
 from harness.locking.difference import LockChange
 from harness.locking.upgrade import Replacement, Upgrades, parse_upgrades
 from harness.runs.project import require_own_root
-from harness.spec.digest import hexadecimal
 
 GOLDEN = "determinism_test"
 """What a rehearsal trains if nothing else is asked for."""
@@ -150,7 +148,7 @@ def _lock(
 
     def announce(changes: tuple[LockChange, ...]) -> None:
         if not as_json:
-            _show_changes(changes, stdout)
+            show_changes(changes, stdout)
 
     with ConsoleProgress() as progress:
         if not dry_run:
@@ -197,7 +195,7 @@ def _rehearse(
     with ConsoleProgress() as progress:
         rehearsed = rehearse(request, Site(root=root, store=open_store(), progress=progress, results=RESULTS))
     _show_pins(rehearsed.replaced, stderr)
-    _show_changes(rehearsed.changes, stderr)
+    show_changes(rehearsed.changes, stderr)
     width = stdout.width if stdout.is_terminal else None
     write_outputs(rehearsed.report, outputs, stdout.file.write, terminal_width=width)
     said = "A rehearsal: nothing was written in the checkout."
@@ -221,43 +219,3 @@ def _show_pins(replaced: Sequence[Replacement], console: Console) -> None:
     for pin in replaced:
         said = f"docker/{pin.image}.yaml asks for {pin.before}: tried with {pin.after}"
         console.print(said, markup=False, highlight=False)
-
-
-def _show_changes(changes: Sequence[LockChange], console: Console) -> None:
-    if changes:
-        console.print(_table(changes), width=None if console.is_terminal else stdout.width)
-        console.print(_total(changes), markup=False, highlight=False)
-
-
-def _table(changes: Sequence[LockChange]) -> Table:
-    table = Table()
-    for heading in ("Lock", "Package", "From", "To", "Change", "By", "Size", "Digest"):
-        table.add_column(heading, overflow="fold")
-    for change in changes:
-        digests = [hexadecimal(one)[:12] if one else "-" for one in (change.digest_before, change.digest_after)]
-        sizes = [_bytes(one) for one in (change.size_before, change.size_after)]
-        versions = (change.before or "-", change.after or "-")
-        reason = ", ".join(change.required_by) or "-"
-        row = (change.lock, change.package, *versions, change.kind.value, reason)
-        table.add_row(*map(Text, (*row, " → ".join(sizes), " → ".join(digests))))
-    return table
-
-
-def _total(changes: Sequence[LockChange]) -> str:
-    """How many packages change, and by how much their files grow, as far as sizes are known."""
-    known = [change for change in changes if _is_sized(change)]
-    grown = sum((change.size_after or 0) - (change.size_before or 0) for change in known)
-    unknown = len(changes) - len(known)
-    said = f"Changes: {len(changes)}. Files {'grow' if grown >= 0 else 'shrink'} by {_bytes(abs(grown))}"
-    return said + (f", not counting {unknown} of unknown size" if unknown else "")
-
-
-def _is_sized(change: LockChange) -> bool:
-    sides = ((change.before, change.size_before), (change.after, change.size_after))
-    return all(size is not None for version, size in sides if version is not None)
-
-
-def _bytes(size: int | None) -> str:
-    if size is None:
-        return "-"
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB" if size >= 1e3 else f"{size} B"

@@ -1,8 +1,9 @@
 """The first spec and locks of a user's project: from what it asks for to files, all of them or none."""
 
 import os
+import shutil
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from harness.errors import IntegrityError, ToolError, UsageError
 from harness.locking.architecture import target_tags
-from harness.locking.debian import DebianLock, MaintainerChange, changed_waivers, read_debian_lock
-from harness.locking.imagespec import ImageSpec, load_image_spec, spec_path
-from harness.locking.lock import check_reviewed, lock
-from harness.locking.project import Project, check_python
+from harness.locking.debian import read_debian_lock
+from harness.locking.difference import LockChange
+from harness.locking.imagespec import spec_path
+from harness.locking.lock import lock, locked_versions
+from harness.locking.project import Project, check_interpreter, check_python
 from harness.locking.python import PythonLock, read_python_lock
 from harness.locking.template import render_spec, template
 from harness.store.index import resolve
@@ -28,6 +30,7 @@ TRAINER = ("msgspec", "numpy", "pyarrow", "pyyaml", "rfc8785", "scipy", "threadp
 _TORCH = ("torch", "torchvision", "torchaudio")
 """Libraries whose wheels come in builds with CUDA and without, told apart by their local version alone."""
 _CPU = "cpu"
+_LOCKS = ("debian.lock", "python.txt")
 _FOLDER = "/harness/output/project"
 """Where a program finds the copy of its project (`harness exec`)."""
 
@@ -44,13 +47,17 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Initial(msgspec.Struct, frozen=True, kw_only=True):
-    """The files of a new image by their path below the project, and what came of the project's requirements."""
+    """The files of a new image by their path below the project, and what came of the project's requirements.
+
+    `changes` are against the locks that are there; without any there are none.
+    """
 
     files: dict[str, bytes]
     requirements: tuple[str, ...]
     wheels: int
     packages: int
     notes: tuple[str, ...]
+    changes: tuple[LockChange, ...]
 
 
 def prepare(
@@ -61,11 +68,12 @@ def prepare(
     progress: Progress,
     environment: Mapping[str, str] = os.environ,
     reviewed: Collection[str] = (),
+    announce: Callable[[tuple[LockChange, ...]], None] | None = None,
 ) -> Initial:
     """The spec and locks of an image for a project. Nothing is written but to the store.
 
-    Where the project has a `debian.lock` of that image already, waivers are for the scripts that it names, and packages
-    whose waived scripts changed must be among `reviewed` (`lock`).
+    Where the project has locks of that image already, what they hold stays where it still fits, `announce` is told what
+    changes, and packages whose waived scripts changed must be among `reviewed`: all as `lock` does it.
 
     Raises:
         UsageError: the project asks for nothing, for another Python, or for what cannot be had; or a maintainer script
@@ -82,11 +90,12 @@ def prepare(
             hint="Add what the program imports to it, or name an extra or group (--extra, --group).",
         )
     with progress.task(f"Resolving {project.file}"):
-        versions = _versions(project, asked, wanted.variant, environment)
+        versions = _versions(project, asked, wanted, environment)
     requirements, notes = _settled(asked, project.constraints, versions, wanted.variant)
     text = render_spec(
         name=wanted.name,
-        title=f"The image of {project.name}: what {project.file} asks for. Written by `harness init`; yours to edit.",
+        title=f"The image of {_printable(project.name)}: what {_printable(project.file)} asks for. "
+        "Written by `harness init`; yours to edit.",
         variant=wanted.variant,
         requirements=requirements,
         apt=wanted.apt,
@@ -96,24 +105,31 @@ def prepare(
     )
     with tempfile.TemporaryDirectory(prefix="harness-init-") as temporary:
         root = Path(temporary)
+        locks = Path("lockfiles") / wanted.name
+        replacing = _copy_locks(project.folder / locks, root / locks)
         spec_path(root, wanted.name).parent.mkdir()
         spec_path(root, wanted.name).write_text(text, "utf-8")
         try:
-            lock(root, wanted.name, store, progress=progress, environment=environment)
+            done = lock(
+                root,
+                wanted.name,
+                store,
+                progress=progress,
+                environment=environment,
+                reviewed=reviewed,
+                announce=announce if replacing else None,
+            )
         except ToolError as error:
             raise _explained(error, project, version) from error
         except UsageError as error:
             raise _advised(error) from error
-        folder = root / "lockfiles" / wanted.name
-        python = read_python_lock(folder / "python.txt")
-        debian = read_debian_lock(folder / "debian.lock")
-        there = project.folder / "lockfiles" / wanted.name / "debian.lock"
-        check_reviewed(_changed_waivers(load_image_spec(root, wanted.name), there, debian), reviewed)
-        files = {
-            f"lockfiles/{wanted.name}/debian.lock": (folder / "debian.lock").read_bytes(),
-            f"lockfiles/{wanted.name}/python.txt": (folder / "python.txt").read_bytes(),
-            f"docker/{wanted.name}.yaml": text.encode(),
-        }
+        python = read_python_lock(root / locks / "python.txt")
+        debian = read_debian_lock(root / locks / "debian.lock")
+        for package in debian.packages:
+            if package.name == f"python{version}":
+                check_interpreter(project, package.name, package.version)
+        files = {str(locks / name): (root / locks / name).read_bytes() for name in _LOCKS}
+        files[f"docker/{wanted.name}.yaml"] = text.encode()
     _check_hashes(project, python)
     return Initial(
         files=files,
@@ -121,7 +137,13 @@ def prepare(
         wheels=len(python.wheels),
         packages=len(debian.packages),
         notes=(*project.notes, *notes, *_idle(python, wanted)),
+        changes=done.changes if replacing else (),
     )
+
+
+def _printable(name: str) -> str:
+    """What a folder or file is called, for a comment: such a name may hold a line's end."""
+    return name if name.isprintable() else ascii(name)
 
 
 def check_free(root: Path, name: str, *, force: bool) -> None:
@@ -138,29 +160,36 @@ def check_free(root: Path, name: str, *, force: bool) -> None:
         )
 
 
-def _changed_waivers(spec: ImageSpec, path: Path, after: DebianLock) -> list[MaintainerChange]:
-    """The waived scripts that are not those of the lock that is to be replaced."""
-    if not path.is_file():
-        return []
-    try:
-        return changed_waivers(spec, read_debian_lock(path), after)
-    except IntegrityError:
-        return changed_waivers(spec, None, after)
+def _copy_locks(there: Path, folder: Path) -> bool:
+    """Copy the locks that are to be replaced to where `lock` finds them; whether there are any."""
+    folder.mkdir(parents=True)
+    found = [there / name for name in _LOCKS if (there / name).is_file()]
+    for path in found:
+        shutil.copyfile(path, folder / path.name)
+    return bool(found)
 
 
 def _places(name: str) -> tuple[str, ...]:
-    return (f"docker/{name}.yaml", f"lockfiles/{name}/debian.lock", f"lockfiles/{name}/python.txt")
+    return (f"docker/{name}.yaml", *(f"lockfiles/{name}/{lock}" for lock in _LOCKS))
 
 
-def _versions(project: Project, asked: Sequence[str], variant: str, environment: Mapping[str, str]) -> dict[str, str]:
+def _locked(project: Project, name: str) -> dict[str, str]:
+    """The versions that are to stay; none where the lock is damaged, which `lock` says."""
+    try:
+        return locked_versions(project.folder, name)
+    except IntegrityError:
+        return {}
+
+
+def _versions(project: Project, asked: Sequence[str], wanted: Wanted, environment: Mapping[str, str]) -> dict[str, str]:
     """The versions that the requirements resolve to under the project's constraints."""
-    python = template().python
+    python, kept = template().python, _locked(project, wanted.name)
     arguments = ["--python-version", python.version, "--python-platform", python.platform, "--only-binary", ":all:"]
     variables = uv_environment(environment)
 
     def attempt(more: Sequence[str], *options: str) -> dict[str, str]:
         text = "".join(f"{requirement}\n" for requirement in (*asked, *more))
-        packages = resolve([*arguments, *options], text, variables)
+        packages = resolve([*arguments, *options], text, variables, kept=kept)
         return {canonicalize_name(package["name"]): package["version"] for package in packages}
 
     with tempfile.TemporaryDirectory() as folder:
@@ -176,17 +205,22 @@ def _versions(project: Project, asked: Sequence[str], variant: str, environment:
                     raise
                 return attempt((), "--torch-backend", "cpu")
             builds = [name for name in _TORCH if name in versions and "+" not in versions[name]]
-            if variant != _CPU or not builds:
+            if wanted.variant != _CPU or not builds:
                 return versions
             # PyTorch has its builds without CUDA on an index of its own, which uv knows by this name; or they lie here.
-            pins = _local_builds(builds, [*map(Requirement, asked), *project.constraints], environment)
+            pins = _local_builds(builds, [*map(Requirement, asked), *project.constraints], kept, environment)
             return attempt(pins) if pins else attempt((), "--torch-backend", "cpu")
         except ToolError as error:
             raise _explained(error, project, python.version) from error
 
 
-def _local_builds(names: Sequence[str], asked: Sequence[Requirement], environment: Mapping[str, str]) -> list[str]:
-    """The newest builds without CUDA that local folders have of some packages and that fit what is asked, as pins."""
+def _local_builds(
+    names: Sequence[str], asked: Sequence[Requirement], kept: Mapping[str, str], environment: Mapping[str, str]
+) -> list[str]:
+    """The builds without CUDA that local folders have of some packages and that fit what is asked, as pins.
+
+    Of each that of the version `kept`, else the newest.
+    """
     python, pins = template().python, []
     tags = frozenset(target_tags(python.version, python.platform))
     for name in names:
@@ -199,7 +233,8 @@ def _local_builds(names: Sequence[str], asked: Sequence[Requirement], environmen
         for requirement in asked:
             if canonicalize_name(requirement.name) == name:
                 found = [version for version in found if requirement.specifier.contains(version, prereleases=True)]
-        pins += [f"{name}=={max(found)}"] if found else []
+        best = max(found, key=lambda version: (str(version) == kept.get(name), version), default=None)
+        pins += [f"{name}=={best}"] if best else []
     return pins
 
 

@@ -258,7 +258,8 @@ def _read(
         except IntegrityError as error:
             if strict:
                 raise
-            progress.note(f"{error.message}: nothing of it is kept")
+            said = error.message.replace(f"{root}/", "")  # which may be a temporary copy
+            progress.note(f"{said}: nothing of it is kept")
             return None
 
     folder = root / "lockfiles"

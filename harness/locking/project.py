@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
 
 from harness.errors import UsageError
 from harness.locking.imagespec import PackageName
@@ -110,15 +110,50 @@ def check_python(project: Project, version: str) -> None:
     Raises:
         UsageError: its `requires-python` leaves it out.
     """
-    try:
-        allowed = SpecifierSet(project.requires_python)
-    except InvalidSpecifier as error:
-        raise UsageError(f"{project.file}: requires-python is {project.requires_python!r}") from error
+    allowed = _allowed(project)
     if not any(allowed.contains(f"{version}.{micro}") for micro in range(_MICRO)):
         raise UsageError(
             f"{project.file} asks for Python {project.requires_python}, and Debian's release here has {version}",
-            hint="The interpreter is Debian's: widen requires-python, or write a spec for another suite.",
+            hint=_WIDEN,
         )
+
+
+def check_interpreter(project: Project, package: str, version: str) -> None:
+    """Nothing, if a project allows the interpreter in a Debian `package` of some `version` (`3.11.2-6+deb12u8`).
+
+    Raises:
+        UsageError: its `requires-python` leaves it out.
+    """
+    upstream = version.partition("-")[0].replace("~", "")  # what Debian writes 3.13.0~rc1, Python calls 3.13.0rc1
+    if not _allowed(project).contains(upstream, prereleases=True):
+        raise UsageError(
+            f"{project.file} asks for Python {project.requires_python}, and Debian's {package} {version} is {upstream}",
+            hint=_WIDEN,
+        )
+
+
+_WIDEN = "The interpreter is Debian's: widen requires-python, or write a spec for another suite."
+
+
+def _allowed(project: Project) -> SpecifierSet:
+    try:
+        return SpecifierSet(project.requires_python)
+    except InvalidSpecifier as error:
+        raise UsageError(f"{project.file}: requires-python is {project.requires_python!r}") from error
+
+
+def _name(project: dict[str, Any], folder: Path) -> str:
+    """What a project calls itself, or its folder is called."""
+    if "name" not in project:
+        return folder.resolve().name
+    try:
+        canonicalize_name(str(project["name"]), validate=True)
+    except InvalidName as error:
+        raise UsageError(
+            f"{folder / PYPROJECT}: {str(project['name'])[:60]!r} is no name of a project",
+            hint="It is of ASCII letters, digits, '-', '_' and '.', and begins and ends with a letter or digit.",
+        ) from error
+    return str(project["name"])
 
 
 def _from_pyproject(
@@ -130,7 +165,7 @@ def _from_pyproject(
     return Project(
         folder=folder,
         file=PYPROJECT,
-        name=str(project.get("name", folder.resolve().name)),
+        name=_name(project, folder),
         requirements=tuple(dict.fromkeys(str(requirement) for requirement in found.requirements)),
         constraints=found.constraints,
         hashes=found.hashes,

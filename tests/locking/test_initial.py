@@ -1,17 +1,22 @@
 """`harness init`: a spec and locks for somebody's project, all of it or nothing."""
 
+import json
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from harness.cli import main as command
 from harness.engines import container
 from harness.errors import IntegrityError, ToolError, UsageError
 from harness.locking import initial as initial_module
 from harness.locking import lock as lock_module
 from harness.locking import template as template_module
 from harness.locking.check import check
+from harness.locking.difference import LockChange
 from harness.locking.imagespec import load_image_spec, spec_path
 from harness.locking.initial import Initial, Wanted, check_free, prepare
 from harness.locking.lock import lock
@@ -80,11 +85,17 @@ def project(tmp_path: Path) -> Path:
 
 
 def prepared(
-    project: Path, store: Store, environment: dict[str, str], reviewed: Sequence[str] = (), **wanted: object
+    project: Path,
+    store: Store,
+    environment: dict[str, str],
+    reviewed: Sequence[str] = (),
+    announce: Callable[[tuple[LockChange, ...]], None] | None = None,
+    **wanted: object,
 ) -> Initial:
     found = read_project(project, environment=environment)
     asked = Wanted(**{"name": "cpu", **wanted})  # type: ignore[arg-type]
-    return prepare(found, asked, store, progress=SILENT, environment=environment, reviewed=reviewed)
+    options = {"environment": environment, "reviewed": reviewed, "announce": announce}
+    return prepare(found, asked, store, progress=SILENT, **options)  # type: ignore[arg-type]
 
 
 def listing(folder: Path) -> set[str]:
@@ -217,11 +228,111 @@ def test_with_force_waivers_are_for_the_scripts_of_the_lock_that_is_there(projec
     assert prepared(project, store, environment).files["lockfiles/cpu/debian.lock"] == path.read_bytes()
     shutil.rmtree(mirror)
     shutil.copytree(DATA / "next", mirror)
+    assert prepared(project, store, environment).files["lockfiles/cpu/debian.lock"] == path.read_bytes()
     with pytest.raises(UsageError, match=r"postinst of app is waived, but changed from 1:1\.0-1 to 1:1\.1-1") as caught:
-        prepared(project, store, environment)
+        prepared(project, store, environment, apt=("library",))
     assert "--reviewed app" in str(caught.value.hint)
-    assert prepared(project, store, environment, name="other")  # which has no lock yet
-    assert prepared(project, store, environment, reviewed=["app"])
+    assert prepared(project, store, environment, name="other", apt=("library",))  # which has no lock yet
+    assert prepared(project, store, environment, apt=("library",), reviewed=["app"])
+
+
+def test_with_force_what_is_locked_stays_where_it_fits_and_what_changes_is_announced(
+    project, store, environment, links, make_wheel
+):
+    (project / "requirements.txt").write_text("demo==1.0\n")
+    first, told = prepared(project, store, environment, announce=None), []
+    assert first.changes == ()
+    place(project, first.files)
+    make_wheel(links, "demo", "2.0")
+    make_wheel(links, "more")
+    (project / "requirements.txt").write_text("demo\nmore\n")
+    again = prepared(project, store, environment, announce=told.append)
+    assert b"demo==1.0" in again.files["lockfiles/cpu/python.txt"]
+    assert [(change.package, change.before, change.after) for change in again.changes] == [("more", None, "1.0")]
+    assert told == [again.changes]
+    (project / "requirements.txt").write_text("demo>1\n")
+    moved = prepared(project, store, environment)
+    assert [(change.package, change.before, change.after) for change in moved.changes] == [("demo", "1.0", "2.0")]
+    assert moved.changes[0].required_by == ("demo>1",)
+    place(project, moved.files)
+    (project / "lockfiles/cpu/python.txt").write_text("damaged")
+    assert prepared(project, store, environment).files == moved.files
+
+
+def test_the_command_shows_what_changes_before_it_writes_and_in_json(
+    project, store, environment, links, make_wheel, monkeypatch, capfd
+):
+    for name, value in {**environment, "HARNESS_HOME": str(store.home), "COLUMNS": "200"}.items():
+        monkeypatch.setenv(name, value)
+
+    def init(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["harness", "init", "--project", str(project), *arguments])
+        with pytest.raises(SystemExit) as stop:
+            command.main()
+        assert not stop.value.code
+        return capfd.readouterr().out
+
+    assert "Changes:" not in init()
+    make_wheel(links, "more")
+    (project / "requirements.txt").write_text("demo\nmore\n")
+    told = json.loads(init("--force", "--dry-run", "--json"))
+    assert [(change["package"], change["kind"], change["after"]) for change in told["changes"]] == [
+        ("more", "added", "1.0")
+    ]
+    out = init("--force")
+    assert "lockfiles/cpu/python.txt │ more" in out
+    assert -1 < out.index("Changes: 1.") < out.index("wrote ")
+    assert json.loads(init("--force", "--json"))["changes"] == []
+
+
+def test_with_force_a_build_without_cuda_stays_too(project, store, environment, links, make_wheel):
+    (project / "requirements.txt").write_text("torch\n")
+    make_wheel(links, "torch", "2.0")
+    make_wheel(links, "torch", "1.9+cpu")
+    place(project, prepared(project, store, environment).files)
+    make_wheel(links, "torch", "1.9.1+cpu")
+    assert prepared(project, store, environment).requirements == ("torch==1.9+cpu",)
+    assert prepared(project, store, environment, name="other").requirements == ("torch==1.9.1+cpu",)
+
+
+@pytest.mark.parametrize(("wanted", "refused"), [(">=3.11.2", False), (">=3.11.9", True), ("!=3.11.2", True)])
+def test_the_locked_interpreter_is_held_against_requires_python(
+    wanted, refused, project, store, environment, links, monkeypatch
+):
+    (project / "pyproject.toml").write_text(
+        f"[project]\nname='mine'\nrequires-python='{wanted}'\ndependencies=['demo']\n"
+    )
+    resolve_debian = lock_module.resolve_debian
+
+    def resolved(*arguments, **options):
+        found = resolve_debian(*arguments, **options)
+        packages = [
+            msgspec.structs.replace(package, name="python3.11", version="3.11.2-6+deb12u8")
+            if package.name == "library"
+            else package
+            for package in found.lock.packages
+        ]
+        packages.sort(key=lambda package: package.name)
+        return msgspec.structs.replace(found, lock=msgspec.structs.replace(found.lock, packages=tuple(packages)))
+
+    monkeypatch.setattr(lock_module, "resolve_debian", resolved)
+    if not refused:
+        assert b'"3.11.2-6+deb12u8"' in prepared(project, store, environment).files["lockfiles/cpu/debian.lock"]
+        return
+    before = listing(project)
+    with pytest.raises(UsageError, match=rf"Python {wanted}, and Debian's python3\.11 3\.11\.2-6\+deb12u8 is 3\.11\.2"):
+        prepared(project, store, environment)
+    assert listing(project) == before
+
+
+def test_names_of_folders_and_files_stay_in_the_specs_first_line(tmp_path, store, environment, links):
+    folder = tmp_path / "odd\npostinst: {app: no}"
+    folder.mkdir()
+    (folder / "r\nname: x.txt").write_text("demo\n")
+    found = read_project(folder, file=folder / "r\nname: x.txt", environment=environment)
+    initial = prepare(found, Wanted(name="cpu"), store, progress=SILENT, environment=environment)
+    place(folder, initial.files)
+    assert load_image_spec(folder, "cpu").postinst == {"app": "does nothing"}
 
 
 def test_with_force_and_a_damaged_lock_nobody_can_tell_which_scripts_were_waived(project, store, environment, links):

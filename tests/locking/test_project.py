@@ -1,11 +1,12 @@
 """What a user's project asks for, in each of the forms in which people write it."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from harness.errors import UsageError
-from harness.locking.project import Project, check_python, read_project, read_settings
+from harness.locking.project import Project, check_interpreter, check_python, read_project, read_settings
 
 NOTHING = {"PIP_CONFIG_FILE": "/dev/null"}
 PYPROJECT = """\
@@ -81,6 +82,8 @@ def test_what_a_pyproject_has_not_is_refused(options: dict[str, object], said: s
         ("[project]\nname = 'x'\ndependencies = ['num py']\n", "'num py' is not a requirement"),
         ("[project]\nname = 'x'\ndependencies = ['a @ https://u:secret@h.example/a.whl']\n", "a is to come from"),
         ("[project\n", "is not valid"),
+        ('[project]\nname = "x\\npostinst: {a: b}"\ndependencies = ["a"]\n', "is no name of a project"),
+        ("[project]\nname = 'two words'\ndependencies = ['a']\n", "'two words' is no name of a project"),
         (
             "[project]\nname = 'x'\ndependencies = ['a']\n[tool.uv.sources]\na = {git = 'https://h.example/a'}\n",
             r"takes a from elsewhere \(git\)",
@@ -217,6 +220,26 @@ def test_the_interpreter_is_the_one_of_the_release(tmp_path: Path) -> None:
     write(tmp_path, {"pyproject.toml": PYPROJECT.replace(">=3.10", ">=3.12")})
     with pytest.raises(UsageError, match=r"asks for Python >=3.12, and Debian's release here has 3.11"):
         check_python(read(tmp_path), "3.11")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version", "fits"),
+    [
+        (">=3.11.9", "3.11.2-6+deb12u8", False),
+        (">=3.11.2", "3.11.2-6+deb12u8", True),
+        (">=3.13", "3.13.0~rc1-1", False),
+        (">=3.13.0rc1", "3.13.0~rc1-1", True),
+        ("", "3.13.5-2", True),
+    ],
+)
+def test_the_interpreter_is_that_of_the_locked_package(wanted: str, version: str, fits: bool, tmp_path: Path) -> None:
+    write(tmp_path, {"pyproject.toml": PYPROJECT.replace(">=3.10", wanted)})
+    with nullcontext() if fits else pytest.raises(UsageError, match=f"Python {wanted}, and Debian's python3"):
+        check_interpreter(read(tmp_path), "python3", version)
+
+
+def test_a_project_is_called_as_its_folder_where_it_has_no_name(tmp_path: Path) -> None:
+    assert read(write(tmp_path, {"pyproject.toml": "[project]\ndependencies=['a']\n"})).name == tmp_path.name
 
 
 def test_code_under_src_is_found_too(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from harness.images.wheel import site_packages
 from harness.locking.closure import Candidate, applies, relation_text, satisfies
 from harness.locking.debian import Effects, effects
 from harness.locking.imagespec import ImageSpec
+from harness.locking.needs import missing_packages, unmet_needs, unmet_requirements
 
 DEBIAN = "debian"
 SMALL_WHEELS = "wheels"
@@ -52,6 +53,7 @@ def plan_layers(
             a Python of its own.
         UsageError: the spec asks for more layers than engines take, or for a base over which they cannot lie.
     """
+    _check_asked(inputs)
     tree = Tree()
     with ThreadPoolExecutor(workers, thread_name_prefix="unpack") as pool:
         # Wheels' tables are read here while the pool unpacks: the one is Python's work, the other lzma's.
@@ -101,11 +103,35 @@ def _add_debian(tree: Tree, inputs: Inputs, archives: Iterable[list[tuple[str, E
 
 
 def _read_wheels(inputs: Inputs, readings: Readings) -> Iterator[tuple[str, str, list[tuple[str, Entry]]]]:
-    """Layer, name and entries of each wheel."""
+    """Layer, name and entries of each wheel; at the end all that they need must be among them."""
+    needs = {}
     for wheel in inputs.python.wheels:
         found = readings.wheel(wheel)
+        needs[wheel.name] = found.needs
         large = found.size > inputs.spec.large_wheel
         yield f"wheel:{wheel.name}" if large else SMALL_WHEELS, wheel.name, found.entries
+    for name, requirement in unmet_needs(inputs.spec, inputs.python, needs):
+        raise _unmet("python.txt", f"meets {requirement}, which {name} needs", inputs.spec)
+
+
+def _check_asked(inputs: Inputs) -> None:
+    """Nothing, if the locks have what the spec itself names.
+
+    Raises:
+        IntegrityError: they do not: one was changed by hand.
+    """
+    spec = inputs.spec
+    for package in missing_packages(spec, inputs.debian):
+        raise _unmet("debian.lock", f"is {package}, which docker/{spec.name}.yaml names", spec)
+    for requirement in unmet_requirements(spec, inputs.python):
+        raise _unmet("python.txt", f"meets {requirement}, which docker/{spec.name}.yaml asks for", spec)
+
+
+def _unmet(lock: str, what: str, spec: ImageSpec) -> IntegrityError:
+    return IntegrityError(
+        f"{lock} has nothing that {what}",
+        hint=f"Restore {lock} from version control, or make it again: `harness lock {spec.name}`.",
+    )
 
 
 def _refuse_program(path: str, wheel: str, spec: ImageSpec) -> None:

@@ -46,9 +46,10 @@ _READER = (
 
 
 class Read(msgspec.Struct, frozen=True):
-    """A wheel's size in bytes, and what installing it puts where."""
+    """A wheel's size in bytes, what it says that it needs, and what installing it puts where."""
 
     size: int
+    needs: tuple[str, ...]
     entries: list[tuple[str, Entry]]
 
 
@@ -61,6 +62,7 @@ class _File(msgspec.Struct, frozen=True, array_like=True):
 class _Wheel(msgspec.Struct, frozen=True):
     digest: Digest
     size: int
+    needs: tuple[str, ...]
     files: list[_File]
 
 
@@ -105,12 +107,15 @@ class Readings:
         kept = self._kept(note, _Wheel)
         if kept is not None:
             archive = cache(lambda: self._artifact(locked.digest).open("rb"))
-            return Read(kept.size, [(one.path, File(one.mode, _content(one, archive, locked))) for one in kept.files])
+            entries: list[tuple[str, Entry]] = [
+                (one.path, File(one.mode, _content(one, archive, locked))) for one in kept.files
+            ]
+            return Read(kept.size, kept.needs, entries)
         path = self._artifact(locked.digest)
-        entries = wheel.read_wheel(locked, path, python=self._python, platform=self._platform, exclude=self._exclude)
-        size = path.stat().st_size
-        self._keep(note, _Wheel(locked.digest, size, [_file(path, entry) for path, entry in entries]))
-        return Read(size, entries)
+        read = wheel.read_wheel(locked, path, python=self._python, platform=self._platform, exclude=self._exclude)
+        size, files = path.stat().st_size, [_file(path, entry) for path, entry in read.entries]
+        self._keep(note, _Wheel(locked.digest, size, read.needs, files))
+        return Read(size, read.needs, read.entries)
 
     @advising(IntegrityError, UNFIT)
     def package(self, package: DebianPackage) -> list[tuple[str, Entry]]:

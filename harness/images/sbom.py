@@ -24,7 +24,6 @@ from debian.deb822 import Deb822, PkgRelation
 from installer.exceptions import InstallerError
 from installer.sources import WheelFile
 from packageurl import PackageURL
-from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -39,6 +38,7 @@ from harness.images.tree import Entry, File, Symlink
 from harness.locking.base import parse_base
 from harness.locking.debian import DebianPackage
 from harness.locking.imagelock import ImageLock
+from harness.locking.needs import holds
 from harness.locking.python import LockedWheel
 from harness.spec.digest import Digest, hexadecimal
 from harness.store.progress import SILENT, Progress
@@ -217,29 +217,9 @@ def _python_needs(metadata: Message, inputs: Inputs) -> tuple[str, ...]:
             requirement = Requirement(text)
         except InvalidRequirement:  # of old wheels: pip could not follow it either
             continue
-        if requirement.marker is None or _applies(requirement.marker, inputs):
+        if holds(requirement.marker, inputs.python):
             needs.add(canonicalize_name(requirement.name))
     return tuple(sorted(needs - {canonicalize_name(str(metadata["Name"]))}))
-
-
-def _applies(marker: Marker, inputs: Inputs) -> bool:
-    version = inputs.python.version
-    return marker.evaluate(
-        {
-            "extra": "",
-            "implementation_name": "cpython",
-            "implementation_version": f"{version}.0",
-            "os_name": "posix",
-            "platform_machine": inputs.python.platform.partition("-")[0],
-            "platform_python_implementation": "CPython",
-            "platform_release": "",
-            "platform_system": "Linux",
-            "platform_version": "",
-            "python_full_version": f"{version}.0",
-            "python_version": version,
-            "sys_platform": "linux",
-        }
-    )
 
 
 def _debian_component(package: DebianPackage, inputs: Inputs, read: Package) -> Component:

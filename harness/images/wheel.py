@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+import msgspec
 from installer import install
 from installer.destinations import WheelDestination
 from installer.exceptions import InstallerError
@@ -22,6 +23,7 @@ from installer.records import Hash, InvalidRecordEntry, RecordEntry
 from installer.scripts import Script
 from installer.sources import WheelContentElement, WheelFile
 from installer.utils import Scheme, fix_shebang, parse_metadata_file
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, parse_tag
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
@@ -67,11 +69,16 @@ def site_packages(python: str) -> str:
     return f"usr/local/lib/python{python}/dist-packages"
 
 
+class InstalledWheel(msgspec.Struct, frozen=True):
+    """What installing a wheel puts where, and what it says that it needs (`Requires-Dist`, each as it is written)."""
+
+    entries: list[tuple[str, Entry]]
+    needs: tuple[str, ...]
+
+
 @advising(IntegrityError, UNFIT)
-def read_wheel(
-    wheel: LockedWheel, path: Path, *, python: str, platform: str, exclude: Excludes
-) -> list[tuple[str, Entry]]:
-    """The entries that installing the wheel in the file `path` makes, at their places in the image.
+def read_wheel(wheel: LockedWheel, path: Path, *, python: str, platform: str, exclude: Excludes) -> InstalledWheel:
+    """The entries that installing the wheel in the file `path` makes, at their places in the image, and its needs.
 
     `platform` is the image's in uv's words (`x86_64-manylinux_2_36`). Only the zip's table of contents and RECORD are
     read here; the files' bytes are checked against RECORD when they are read (the wheel's own digest says that it is
@@ -89,12 +96,12 @@ def read_wheel(
         archive.filename = wheel.filename
         source = _Source(archive, wheel)
         source.check_size(path.stat().st_size)
-        source.check_metadata(python, platform)
+        needs = source.check_metadata(python, platform)
         destination = _Destination(python, exclude, wheel)
         install(source, destination, additional_metadata={})
     except _BAD_WHEEL as error:
         raise IntegrityError(f"{wheel.filename} is not a wheel that can be installed: {error}") from error
-    return destination.entries
+    return InstalledWheel(destination.entries, needs)
 
 
 @lru_cache(1)
@@ -190,16 +197,33 @@ class _Source(WheelFile):
             raise IntegrityError(f"{self._wheel.filename}: {info.filename} does not unpack to the size that it says")
         return data.decode()
 
-    def check_metadata(self, python: str, platform: str) -> None:
-        """Refuse a wheel that would call itself something else once it is installed, or is for something else."""
+    def check_metadata(self, python: str, platform: str) -> tuple[str, ...]:
+        """Refuse a wheel that would call itself something else once it is installed, or is for something else.
+
+        What it needs is returned, nothing of which is looked at here.
+        """
         metadata = parse_metadata_file(self.read_dist_info("METADATA"))
         name, version = str(metadata["Name"]), str(metadata["Version"])
         wanted = (self._wheel.name, Version(self._wheel.version))
         if (canonicalize_name(name), Version(version)) != wanted:
             raise IntegrityError(f"{self._wheel.filename} says in its METADATA that it is {name} {version}")
+        self._check_python(str(metadata.get("Requires-Python", "")), python)
         about = parse_metadata_file(self.read_dist_info("WHEEL"))
         tags = {tag for text in about.get_all("Tag", []) for tag in parse_tag(str(text)[:_LONGEST_TAG])}
         _check_tags(f"{self._wheel.filename} says in its WHEEL that it", tags, python, platform)
+        return tuple(str(text) for text in metadata.get_all("Requires-Dist", []))
+
+    def _check_python(self, wanted: str, python: str) -> None:
+        try:
+            takes = SpecifierSet(wanted).contains(f"{python}.0")  # as uv understands the version that a lock is for
+        except InvalidSpecifier:  # of old wheels: installers pay no heed to it either
+            return
+        if not takes:
+            raise IntegrityError(
+                f"{self._wheel.filename} says in its METADATA that it needs Python {wanted[:100]}, "
+                f"and the image has {python}",
+                hint="Write the lock anew with `harness lock`: it picks the wheels that fit.",
+            )
 
     def get_contents(self) -> Iterator[WheelContentElement]:
         """Every file with its RECORD row; what is there twice, or unlisted, was refused before."""

@@ -18,6 +18,7 @@ from harness.locking.imagespec import (
     spec_digest,
 )
 from harness.locking.lockfile import read_lock
+from harness.locking.needs import missing_packages, unmet_requirements
 from harness.locking.python import read_python_lock
 from harness.record.hashing import digest_of_file, signature
 from harness.spec.digest import Digest
@@ -99,18 +100,9 @@ def _check_image(root: Path, name: str, variables: Variables, store: Store | Non
     debian, python, image = folder / "debian.lock", folder / "python.txt", folder / "image.lock"
     problems = [_missing(root, path, remedy) for path in (debian, python) if not path.exists()]
     if debian.exists():
-        lock = read_debian_lock(debian)
-        if lock.inputs != signature(debian_inputs(spec)):
-            problems.append(Problem(_shown(root, debian), f"was made from other packages than {_spec(spec)}", remedy))
-        problems += [
-            Problem(_shown(root, debian), f"does not fit {_spec(spec)}: {problem}", f"correct {_spec(spec)}")
-            for problem in waiver_problems(spec, lock)
-        ]
-        if store is not None and not problems and (other := _misread(lock, store)):
-            message = f"describes {other} otherwise than it is read: it was edited by hand, or made by another version"
-            problems.append(Problem(_shown(root, debian), message, remedy))
-    if python.exists() and read_python_lock(python).inputs != signature(python_inputs(spec)):
-        problems.append(Problem(_shown(root, python), f"was made from other requirements than {_spec(spec)}", remedy))
+        problems += _check_debian(root, spec, debian, store)
+    if python.exists():
+        problems += _check_python(root, spec, python)
     if problems:
         return problems  # the image's own lock can't fit either
     remedy = f"harness build {name} --update"
@@ -125,6 +117,33 @@ def _check_image(root: Path, name: str, variables: Variables, store: Store | Non
         message = f"was made from another {', '.join(changed)}"
         return [Problem(_shown(root, image), message, remedy)]
     return []
+
+
+def _check_debian(root: Path, spec: ImageSpec, path: Path, store: Store | None) -> list[Problem]:
+    lock, shown, remedy = read_debian_lock(path), _shown(root, path), f"harness lock {spec.name}"
+    problems = []
+    if lock.inputs != signature(debian_inputs(spec)):
+        problems.append(Problem(shown, f"was made from other packages than {_spec(spec)}", remedy))
+    elif missing := missing_packages(spec, lock):
+        return [Problem(shown, f"lacks {package}, which {_spec(spec)} names", remedy) for package in missing]
+    problems += [
+        Problem(shown, f"does not fit {_spec(spec)}: {problem}", f"correct {_spec(spec)}")
+        for problem in waiver_problems(spec, lock)
+    ]
+    if store is not None and not problems and (other := _misread(lock, store)):
+        message = f"describes {other} otherwise than it is read: it was edited by hand, or made by another version"
+        problems.append(Problem(shown, message, remedy))
+    return problems
+
+
+def _check_python(root: Path, spec: ImageSpec, path: Path) -> list[Problem]:
+    lock, shown, remedy = read_python_lock(path), _shown(root, path), f"harness lock {spec.name}"
+    if lock.inputs != signature(python_inputs(spec)):
+        return [Problem(shown, f"was made from other requirements than {_spec(spec)}", remedy)]
+    return [
+        Problem(shown, f"does not meet {requirement}, which {_spec(spec)} asks for", remedy)
+        for requirement in unmet_requirements(spec, lock)
+    ]
 
 
 def _misread(lock: DebianLock, store: Store) -> str | None:

@@ -20,6 +20,7 @@ from harness.locking.difference import (
 )
 from harness.locking.imagespec import ImageSpec, debian_inputs, image_names, load_image_spec
 from harness.locking.lockfile import encode_lock, read_lock_bytes
+from harness.locking.needs import missing_packages
 from harness.locking.place import place
 from harness.locking.python import PythonLock, encode_python_lock, read_python_lock
 from harness.locking.requirements import (
@@ -244,7 +245,8 @@ def _check_versions(upgrades: Upgrades, lock: DebianLock) -> None:
 
 
 def _still_fits(lock: DebianLock, spec: ImageSpec) -> bool:
-    return lock.inputs == signature(debian_inputs(spec)) and not waiver_problems(spec, lock)
+    asked = lock.inputs == signature(debian_inputs(spec)) and not missing_packages(spec, lock)
+    return asked and not waiver_problems(spec, lock)
 
 
 def _read(

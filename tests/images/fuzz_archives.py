@@ -75,7 +75,7 @@ def plan_wheel(data: bytes, folder: Path) -> bool:
     path = folder / "evil.whl"
     path.write_bytes(data)
     try:
-        entries = read_wheel(WHEEL, path, python="3.11", platform="x86_64-manylinux_2_36", exclude=Excludes(()))
+        entries = read_wheel(WHEEL, path, python="3.11", platform="x86_64-manylinux_2_36", exclude=Excludes(())).entries
         layer = _layer(entries)
     except HarnessError:
         return False

@@ -550,6 +550,51 @@ def test_a_lock_without_what_a_package_needs_is_refused(needs: str, checkout: Ch
         make(checkout.write())
 
 
+@pytest.mark.parametrize("old", ["packages: [base]", "requirements: [small]"])
+def test_a_lock_without_what_the_spec_names_makes_no_image(old: str, checkout: Checkout) -> None:
+    checkout.spec = checkout.spec.replace(old, old.replace("]", ", absent]"))
+    with pytest.raises(IntegrityError, match=r"has nothing that .* absent, which docker/tiny\.yaml") as refused:
+        make(checkout.write())
+    assert "harness lock tiny" in (refused.value.hint or "")
+    assert not (checkout.folder / "image.lock").exists()
+
+
+def test_a_lock_with_another_version_than_the_spec_asks_for_makes_no_image(checkout: Checkout) -> None:
+    checkout.spec = checkout.spec.replace("requirements: [small]", "requirements: [small>=1]")
+    make(checkout.write())
+    checkout.spec = checkout.spec.replace("small>=1", "small>=2")
+    with pytest.raises(IntegrityError, match=r"python\.txt has nothing that meets small>=2"):
+        make(checkout.write())
+
+
+@pytest.mark.parametrize(
+    ("metadata", "problem"),
+    [
+        ("Requires-Dist: large>=1", None),
+        ("Requires-Dist: large>=2", r"nothing that meets large>=2, which small needs"),
+        ("Requires-Dist: absent", "nothing that meets absent, which small needs"),
+        ("Requires-Dist: absent; platform_machine == 'aarch64'", None),
+        ("Requires-Dist: absent; extra == 'more'", None),
+        ("Requires-Python: >=3.11", None),
+        ("Requires-Python: at least three", None),
+        ("Requires-Python: >=3.12", r"small-1\.0.* needs Python >=3\.12, and the image has 3\.11"),
+    ],
+)
+@pytest.mark.parametrize("again", [False, True])
+def test_a_wheel_whose_needs_the_lock_does_not_meet_makes_no_image(
+    again: bool, metadata: str, problem: str | None, checkout: Checkout
+) -> None:
+    checkout.wheels["small"] = wheel("small", {"small/__init__.py": b""}, metadata=f"{metadata}\n")
+    checkout.write()
+    if problem is None:
+        make(checkout)
+        return
+    for _ in range(1 + again):  # also where the wheel was read before
+        with pytest.raises(IntegrityError, match=problem):
+            make(checkout)
+    assert not (checkout.folder / "image.lock").exists()
+
+
 def test_a_file_for_another_architecture_is_refused_in_a_lock(checkout: Checkout) -> None:
     path = checkout.folder / "debian.lock"
     read_debian_lock(path)

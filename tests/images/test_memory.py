@@ -32,7 +32,7 @@ if sys.argv[2] == "slurp":
 if path.suffix == ".deb":
     entries = read_deb(PACKAGE, path, lambda deb: deb.data(path.parent))
 else:
-    entries = read_wheel(WHEEL, path, python="3.11", platform="x86_64-manylinux_2_36", exclude=Excludes(()))
+    entries = read_wheel(WHEEL, path, python="3.11", platform="x86_64-manylinux_2_36", exclude=Excludes(())).entries
 print(sum(map(len, layer_chunks(sorted(entries)))))
 """
 

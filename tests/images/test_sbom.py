@@ -235,6 +235,7 @@ def test_dependencies_are_those_that_hold_in_the_image(checkout: Checkout) -> No
     checkout.wheels["large"] = python_package(
         "large", "Requires-Dist: small; sys_platform == 'win32'", "Requires-Dist: small; extra == 'more'",
     )  # fmt: skip
+    checkout.spec = checkout.spec.replace("requirements: [small]", "requirements: [small]\n  without: {absent: a test}")
     document = read(checkout)
     reference = {name: each["bom-ref"] for name, each in components(document).items()}
     needs = {each["ref"]: each.get("dependsOn", []) for each in document["dependencies"]}

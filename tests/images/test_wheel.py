@@ -24,7 +24,7 @@ EVIL = LockedWheel("evil", "1.0", "evil-1.0-py3-none-any.whl", digest_from_hex("
 def read(data: bytes, folder: Path, exclude: tuple[str, ...] = ()) -> dict[str, Entry]:
     path = folder / hashlib.sha256(data).hexdigest()
     path.write_bytes(data)
-    return dict(read_wheel(EVIL, path, python="3.11", platform=PLATFORM, exclude=Excludes(exclude)))
+    return dict(read_wheel(EVIL, path, python="3.11", platform=PLATFORM, exclude=Excludes(exclude)).entries)
 
 
 def text(entry: Entry) -> bytes:

@@ -21,7 +21,7 @@ from harness.locking.imagelock import SCHEMA as IMAGE_SCHEMA
 from harness.locking.imagespec import load_image_spec
 from harness.locking.lock import Locking, check_reviewed, lock
 from harness.locking.lockfile import read_lock, write_lock
-from harness.locking.python import read_python_lock
+from harness.locking.python import encode_python_lock, read_python_lock
 from harness.locking.resolve import best_wheel
 from harness.locking.trial import trial
 from harness.locking.upgrade import Replacement, Upgrades, parse_upgrades
@@ -102,6 +102,23 @@ def test_a_new_version_changes_the_lock_that_it_concerns(locked, store, environm
         ("demo", "upgraded", "1.0", "1.1")
     ]
     assert problems(locked) == [("lockfiles/small/image.lock", "was made from another python.txt")]
+
+
+def test_what_somebody_took_out_of_a_lock_by_hand_is_missed_and_locked_again(locked, store, environment, links):
+    folder = locked / "lockfiles" / "small"
+    before = {name: (folder / name).read_bytes() for name in ("debian.lock", "python.txt")}
+    debian = read_debian_lock(folder / "debian.lock")
+    fewer = tuple(package for package in debian.packages if package.name != "app")
+    write_lock(folder / "debian.lock", msgspec.structs.replace(debian, packages=fewer))
+    python = read_python_lock(folder / "python.txt")
+    (folder / "python.txt").write_bytes(encode_python_lock(msgspec.structs.replace(python, wheels=())))
+    assert problems(locked) == [
+        ("lockfiles/small/debian.lock", "lacks app, which docker/small.yaml names"),
+        ("lockfiles/small/python.txt", "does not meet demo, which docker/small.yaml asks for"),
+    ]
+    lock(locked, "small", store, progress=SILENT, environment=environment)
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert problems(locked) == []
 
 
 def test_every_input_that_changed_is_named(locked):

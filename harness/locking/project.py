@@ -1,11 +1,9 @@
 """A user's project: what its `pyproject.toml` or requirements file asks for, and what it says of an image."""
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
@@ -14,13 +12,20 @@ from packaging.utils import InvalidName, canonicalize_name
 
 from harness.errors import UsageError
 from harness.locking.imagespec import PackageName
-from harness.locking.requirementsfile import Index, check_no_address, read_requirements_file
+from harness.locking.requirementsfile import check_no_address, read_requirements_file
+from harness.locking.toolsettings import (
+    PYPROJECT,
+    check_configured,
+    check_indexes,
+    check_sources,
+    read_constraints,
+    read_toml,
+)
 from harness.spec.digest import Digest
 from harness.spec.documents import load_document
 from harness.store.http import redact_text
-from harness.store.sources import uv_environment
 
-PYPROJECT, REQUIREMENTS, SETTINGS = "pyproject.toml", "requirements.txt", "harness.yaml"
+REQUIREMENTS, SETTINGS = "requirements.txt", "harness.yaml"
 _OTHERS = ("setup.py", "setup.cfg", "environment.yml", "environment.yaml", "Pipfile", "poetry.lock", "uv.lock")
 _EXPORT = "Export it (`uv export`, `poetry export`, `pip freeze`) to a file, and name that: --requirements FILE."
 _MICRO = 40
@@ -65,7 +70,7 @@ def read_settings(folder: Path) -> Settings:
         UsageError: a key is unknown or mistyped, or both files say something.
     """
     own = folder / SETTINGS
-    table = _pyproject(folder).get("tool", {}).get("harness") if (folder / PYPROJECT).is_file() else None
+    table = _pyproject(folder).get("tool", {}).get("harness")
     if own.is_file():
         if table is not None:
             raise UsageError(f"{folder / PYPROJECT} and {own} both say how the image is made", hint="Keep one of them.")
@@ -89,19 +94,23 @@ def read_project(
     Raises:
         UsageError: it has none of these, or one that is not understood or cannot be taken over.
     """
+    document = _pyproject(folder)
+    check_indexes(folder, document, environment)
     if file is not None and file.suffix != ".toml":
         return _from_requirements(folder, file, extras, groups, environment)
     if file is not None and file.resolve() != (folder / PYPROJECT).resolve():
         raise UsageError(f"{file} is not the project's {PYPROJECT}", hint="Name a requirements file, or nothing.")
+    constraints = read_constraints(folder, document, environment)
     requirements = folder / REQUIREMENTS
-    document = _pyproject(folder) if (folder / PYPROJECT).is_file() else {}
     project = document.get("project")
     says_nothing = project is None or not ("dependencies" in project or "dependencies" in project.get("dynamic", ()))
     if file is None and says_nothing and requirements.is_file() and not extras and not groups:
-        return _from_requirements(folder, requirements, extras, groups, environment)
-    if project is None:
+        found = _from_requirements(folder, requirements, extras, groups, environment)
+    elif project is None:
         raise UsageError(_nothing_found(folder, document), hint=_EXPORT)
-    return _from_pyproject(folder, document, extras, groups, environment)
+    else:
+        found = _from_pyproject(folder, document, extras, groups, environment)
+    return msgspec.structs.replace(found, constraints=(*found.constraints, *constraints))
 
 
 def check_python(project: Project, version: str) -> None:
@@ -159,7 +168,7 @@ def _name(project: dict[str, Any], folder: Path) -> str:
 def _from_pyproject(
     folder: Path, document: dict[str, Any], extras: Sequence[str], groups: Sequence[str], environment: Mapping[str, str]
 ) -> Project:
-    _check_uv(folder, document, environment)
+    check_sources(folder, document)
     found, notes = _declared(folder, document, extras, groups, environment)
     project = document["project"]
     return Project(
@@ -209,13 +218,13 @@ def _from_requirements(
         raise UsageError(f"{file} has no extras and groups", hint="They are those of a pyproject.toml's [project].")
     read = read_requirements_file(file, folder)
     for index in read.indexes:
-        _check_configured(index, environment)
+        check_configured(index, environment)
     requirements, constraints, hashes, notes = list(read.requirements), read.constraints, read.hashes, list(read.notes)
     for place, named in read.folders:
         own = place == folder.resolve()
         if not place.is_relative_to(folder.resolve()):
             raise UsageError(f"{file} installs {place}, which is not in the project", hint=_OUTSIDE)
-        document = _pyproject(place) if (place / PYPROJECT).is_file() else {}
+        document = _pyproject(place)
         if not document.get("project"):
             notes.append(f"{place.name} is not installed and no setup.py is run: what it needs must be in {file.name}")
         else:
@@ -289,50 +298,6 @@ def _dynamic(document: dict[str, Any], where: str) -> list[str]:
     return [files] if isinstance(files, str) else list(files)
 
 
-def _check_uv(folder: Path, document: dict[str, Any], environment: Mapping[str, str]) -> None:
-    """Refuse what `[tool.uv]` says of where packages are, if the environment does not say the same."""
-    where = str(folder / PYPROJECT)
-    uv = document.get("tool", {}).get("uv", {})
-    for name, sources in uv.get("sources", {}).items():
-        for source in sources if isinstance(sources, list) else [sources]:
-            if kind := next((key for key in ("git", "url", "path", "workspace") if source.get(key)), None):
-                raise UsageError(
-                    f"{where}: [tool.uv.sources] takes {name} from elsewhere ({kind})",
-                    hint="Put its wheel in a folder, name that in UV_FIND_LINKS, and take the entry out.",
-                )
-    for index in uv.get("index", ()):
-        variable = "UV_DEFAULT_INDEX" if index.get("default") else "UV_INDEX"
-        _check_configured(Index(variable, str(index.get("url", "")), f"{where}, [tool.uv.index]"), environment)
-
-
-def _check_configured(index: Index, environment: Mapping[str, str]) -> None:
-    """Nothing, if uv is configured with an index: a spec names no hosts, and another index may have other packages.
-
-    Raises:
-        UsageError: it is not.
-    """
-    variables = uv_environment(environment)
-    names = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
-    words = [word for name in names for word in variables.get(name, "").replace(",", " ").split()]
-    if _bare(index.address) not in {_bare(word.partition("=")[2] if _is_named(word) else word) for word in words}:
-        raise UsageError(
-            f"{index.where}: packages are to come from {redact_text(index.address)}, and a spec names no index",
-            hint=f"Set {index.variable} to it when you lock and build (README, mirrors), and run this again.",
-        )
-
-
-def _is_named(word: str) -> bool:
-    """Whether it is uv's `name=address`."""
-    name, equals, _ = word.partition("=")
-    return bool(equals) and "/" not in name and ":" not in name
-
-
-def _bare(address: str) -> str:
-    """An address without credentials and the slash at its end."""
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
-
-
 def _roots(folder: Path) -> tuple[str, ...]:
     """From where a project's own packages are imported, as if it were installed in place."""
     if not any((folder / name).is_file() for name in (PYPROJECT, "setup.py", "setup.cfg")):
@@ -341,13 +306,8 @@ def _roots(folder: Path) -> tuple[str, ...]:
 
 
 def _pyproject(folder: Path) -> dict[str, Any]:
-    path = folder / PYPROJECT
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid: {error}") from error
+    """The project's `pyproject.toml`; nothing where there is none."""
+    return read_toml(folder / PYPROJECT) if (folder / PYPROJECT).is_file() else {}
 
 
 def _nothing_found(folder: Path, document: dict[str, Any]) -> str:

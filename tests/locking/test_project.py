@@ -100,6 +100,117 @@ def test_a_pyproject_that_cannot_be_taken_over_is_refused(text: str, said: str, 
     assert "secret" not in str(raised.value)
 
 
+DECLARED = "[project]\nname = 'x'\ndependencies = ['a']\n"
+HOST = "https://user:secret@h.example/simple"
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "variables"),
+    [
+        (f"[[tool.uv.index]]\nurl = '{HOST}'\n", "index: packages", {"UV_INDEX": HOST}),
+        (f"[[tool.uv.index]]\nurl = '{HOST}'\n", "index: packages", {"PIP_EXTRA_INDEX_URL": HOST}),
+        (f"[tool.uv]\nindex-url = '{HOST}'\n", "index-url: packages", {"UV_DEFAULT_INDEX": HOST}),
+        (f"[tool.uv]\nextra-index-url = ['{HOST}']\n", "extra-index-url: packages", {"UV_INDEX": HOST}),
+        (f"[tool.uv]\nfind-links = ['{HOST}']\n", "find-links: packages", {"UV_FIND_LINKS": HOST}),
+        (f"[tool.uv.pip]\nindex-url = '{HOST}'\n", "pip, index-url: packages", {"UV_DEFAULT_INDEX": HOST}),
+        (f"[tool.uv.pip]\nextra-index-url = ['{HOST}']\n", "pip, extra-index-url", {"UV_INDEX": HOST}),
+        (f"[[tool.poetry.source]]\nname='p'\nurl = '{HOST}'\n", "tool.poetry.source", {"UV_DEFAULT_INDEX": HOST}),
+        (f"[[tool.pdm.source]]\nname='p'\nurl = '{HOST}'\n", "tool.pdm.source", {"UV_DEFAULT_INDEX": HOST}),
+        ("[tool.uv]\nprerelease = 'allow'\n", "prerelease decides", {"UV_PRERELEASE": "allow"}),
+        ("[tool.uv.pip]\nresolution = 'lowest'\n", "resolution decides", {"UV_RESOLUTION": "lowest"}),
+        ("[tool.uv]\nexclude-newer = '2025-01-01'\n", "exclude-newer", {"UV_EXCLUDE_NEWER": "2025-01-01"}),
+        ("[tool.uv]\nindex-strategy = 'x'\n", "index-strategy decides", {"UV_INDEX_STRATEGY": "x"}),
+        ("[tool.uv.pip]\ntorch-backend = 'cu128'\n", "torch-backend decides", {"UV_TORCH_BACKEND": "cu128"}),
+    ],
+)
+def test_what_a_tool_is_told_is_refused_unless_uvs_variables_say_the_same(
+    text: str, said: str, variables: dict[str, str], tmp_path: Path
+) -> None:
+    write(tmp_path, {"pyproject.toml": DECLARED + text})
+    with pytest.raises(UsageError, match=said) as raised:
+        read(tmp_path)
+    assert "secret" not in f"{raised.value} {raised.value.hint}"
+    name = next(iter(variables))
+    assert name in str(raised.value.hint) or name.startswith("PIP_")
+    assert read_project(tmp_path, environment={**NOTHING, **variables}).requirements == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[tool.uv]\noverride-dependencies = ['six==1.15.0']\n", "override-dependencies cannot be taken over"),
+        ("[tool.uv]\nexclude-dependencies = ['six']\n", "exclude-dependencies cannot"),
+        ("[[tool.uv.dependency-metadata]]\nname = 'six'\n", "dependency-metadata cannot"),
+        ("[tool.uv]\nexclude-newer-package = {six = '2025-01-01'}\n", "exclude-newer-package cannot"),
+        ("[tool.uv]\nno-index = true\n", "no-index cannot"),
+        ("[tool.uv]\nno-binary-package = ['six']\n", "no-binary-package cannot"),
+        ("[tool.uv.pip]\nno-binary = [':all:']\n", "no-binary cannot"),
+        ("[tool.uv.pip]\nno-deps = true\n", "no-deps cannot"),
+        ("[tool.uv]\nindex-url = 5\n", r"tool\.uv\]: Expected `str"),
+        ("[tool.uv]\nconstraint-dependencies = ['i dna']\n", "is not a requirement"),
+        ("[tool.poetry.dependencies]\na = {version = '1.2', allow-prereleases = true}\n", "asks for a beside"),
+        ("[tool.poetry.dependencies]\nb = '1.2'\n", "asks for b beside"),
+        ("[tool.pdm.resolution.overrides]\nsix = '1.15.0'\n", "overrides cannot"),
+        ("[tool.pdm.resolution]\nallow-prereleases = true\n", "allow-prereleases cannot"),
+    ],
+)
+def test_what_no_variable_and_no_spec_can_say_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        read(write(tmp_path, {"pyproject.toml": DECLARED + text}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool.uv]\ndev-dependencies = ['x']\nprerelease = 'if-necessary-or-explicit'\nno-index = false\n",
+        "[tool.uv.pip]\nresolution = 'highest'\ntorch-backend = 'cpu'\n",
+        "[tool.uv]\nsources = {a = {index = 'p'}}\n",
+        "[tool.poetry]\nname = 'x'\n[tool.poetry.dependencies]\npython = '^3.11'\na = {source = 'p'}\n",
+        "[[tool.poetry.source]]\nname = 'PyPI'\n[tool.pdm.resolution]\nrespect-source-order = true\n",
+    ],
+)
+def test_what_takes_no_other_package_is_no_trouble(text: str, tmp_path: Path) -> None:
+    assert read(write(tmp_path, {"pyproject.toml": DECLARED + text})).requirements == ("a",)
+
+
+def test_uvs_constraints_are_taken_over(tmp_path: Path) -> None:
+    write(tmp_path, {"pyproject.toml": DECLARED + "[tool.uv]\nconstraint-dependencies = ['idna==3.4']\n"})
+    write(tmp_path, {"uv.toml": "constraint-dependencies = ['six<2']\n"})
+    assert [str(one) for one in read(tmp_path).constraints] == ["idna==3.4", "six<2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"index-url = '{HOST}'\n", r"uv\.toml, index-url"), (f"[pip]\nfind-links = ['{HOST}']\n", r"uv\.toml, pip"),
+        ("override-dependencies = ['six==1.15.0']\n", r"uv\.toml: override"), ("[", r"uv\.toml is not valid"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["pyproject.toml", "requirements.txt"])
+def test_a_uv_toml_beside_it_counts_as_much(text: str, said: str, name: str, tmp_path: Path) -> None:
+    write(tmp_path, {name: DECLARED if name == "pyproject.toml" else "a\n", "uv.toml": text})
+    with pytest.raises(UsageError, match=said):
+        read(tmp_path)
+    (tmp_path / "uv.toml").unlink()
+    assert read(tmp_path).requirements == ("a",)
+
+
+def test_an_index_of_the_users_own_uv_toml_is_no_trouble(tmp_path: Path) -> None:
+    write(tmp_path, {"pyproject.toml": DECLARED, "uv.toml": f"[[index]]\nname = 'p'\nurl = '{HOST}'\n"})
+    assert read_project(tmp_path, environment={**NOTHING, "UV_CONFIG_FILE": str(tmp_path / "uv.toml")})
+    with pytest.raises(UsageError, match="names no index"):
+        read(tmp_path)
+
+
+def test_of_tools_settings_the_indexes_alone_count_for_a_file_that_was_named(tmp_path: Path) -> None:
+    write(tmp_path, {"exported.txt": "six==1.15.0\n"})
+    write(tmp_path, {"pyproject.toml": DECLARED + "[tool.uv]\noverride-dependencies = ['six==1.15.0']\n"})
+    assert read(tmp_path, file=tmp_path / "exported.txt").requirements == ("six==1.15.0",)
+    write(tmp_path, {"pyproject.toml": DECLARED + f"[tool.uv]\nextra-index-url = ['{HOST}']\n"})
+    with pytest.raises(UsageError, match="names no index"):
+        read(tmp_path, file=tmp_path / "exported.txt")
+
+
 def test_setuptools_files_of_dependencies_are_followed(tmp_path: Path) -> None:
     text = (
         "[project]\nname='x'\ndynamic=['dependencies']\n[tool.setuptools.dynamic]\ndependencies={file=['deps.txt']}\n"

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from harness.errors import ToolError
 from harness.store.pace import PacedResponse, TrickleError
@@ -24,6 +24,9 @@ _MOST_DIGITS = 20
 # no port follows. A path has lost one of the two slashes.
 _USER = re.compile(r"(:/{1,2}|//)(?:[^/@\n]*@|[^/\s@]*:(?!\d+(?:/|$))[^\s@]*@)+")
 _QUERY = re.compile(r"(:/{1,2}[^\s?#]*)[?#]\S*")
+# Where an address may have a password, and so a further `@` may be of it: a colon or an `@` before the first slash.
+_MAY_HAVE_PASSWORD = re.compile(r"[^/?#]*[:@]")
+_UNFIT = "not an address that can be asked (in a password / ? # @ [ ] are written %2F %3F %23 %40 %5B %5D)"
 
 
 class Credentials(Protocol):
@@ -44,13 +47,18 @@ class AddressError(ToolError):
 
 
 def redact(address: str) -> str:
-    """An address as it may be shown: without user, password and query, which may hold tokens."""
-    try:
-        parts = urlsplit(address)
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit((parts.scheme, host, parts.path, "", ""))
-    except ValueError:
-        return "(an address that cannot be read)"
+    """An address as it may be shown: without user, password and query, which may hold tokens.
+
+    Of one where a password that is not percent-encoded may go on behind what looks like the host, nothing is shown.
+    """
+    scheme, mark, rest = "".join(address.split()).partition("://")
+    if not mark:
+        return redact_text(address)
+    user = _USER.match(f"//{rest}")
+    shown = rest[user.end() - 2 :] if user else rest
+    if "@" in shown and _MAY_HAVE_PASSWORD.match(rest):
+        return "(an address with an @ behind its host)"
+    return scheme + mark + re.split("[?#]", shown, maxsplit=1)[0]
 
 
 def redact_text(text: str) -> str:
@@ -59,8 +67,12 @@ def redact_text(text: str) -> str:
 
 
 def origin(address: str) -> str:
-    """Scheme, host and port of an address: what is down when a server is down."""
-    parts = urlsplit(address)
+    """Scheme, host and port of an address: what is down when a server is down.
+
+    Raises:
+        AddressError: it is none.
+    """
+    parts = _split(address)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
@@ -77,14 +89,11 @@ def open_address(address: str, *, offset: int = 0, credentials: Credentials | No
     Raises:
         AddressError: it cannot be had from there.
     """
-    try:
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https", "file"):
-            raise AddressError(f"{parts.scheme or 'no'} scheme is not supported", transient=False, reached=False)
-        user, _, host = parts.netloc.rpartition("@")
-        request = urllib.request.Request(urlunsplit((parts.scheme, host, parts.path, parts.query, "")))  # noqa: S310
-    except ValueError as error:
-        raise AddressError(f"not an address: {error}", transient=False, reached=False) from error
+    parts = _split(address)
+    if parts.scheme not in ("http", "https", "file"):
+        raise AddressError(f"{parts.scheme or 'no'} scheme is not supported", transient=False, reached=False)
+    user, _, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(urlunsplit((parts.scheme, host, parts.path, parts.query, "")))  # noqa: S310
     user = unquote(user)
     if ":" not in user and credentials is not None and parts.scheme != "file":
         user = credentials.get(origin(address), user)
@@ -98,8 +107,27 @@ def open_address(address: str, *, offset: int = 0, credentials: Credentials | No
         request.add_header("Range", f"bytes={offset}-")
     try:
         return _opener().open(request, timeout=TIMEOUT)
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except http.client.InvalidURL:
+        raise _unfit() from None
+    except (OSError, http.client.HTTPException) as error:
         raise explain(error) from error
+    except ValueError:
+        raise _unfit() from None
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; its port is a number."""
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError:
+        raise _unfit() from None
+    return parts
+
+
+def _unfit() -> AddressError:
+    """What an address is that cannot be read; raised `from None`, since the cause may quote a password."""
+    return AddressError(_UNFIT, transient=False, reached=False)
 
 
 def explain(error: Exception) -> AddressError:

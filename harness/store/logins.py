@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from harness.errors import HarnessError
-from harness.store.http import origin
+from harness.store.http import AddressError, origin
 from harness.store.process import run
 from harness.store.sources import index_addresses
 
@@ -27,8 +27,12 @@ class Logins:
         self._known: dict[str, str] = {}
         for entry in index_addresses(environment):
             name, address = _split(entry)
+            try:
+                server = origin(address)
+            except AddressError:
+                continue  # uv says what is wrong with it
             if login := self._login(name, address):
-                self._known.setdefault(origin(address), login)
+                self._known.setdefault(server, login)
 
     def __repr__(self) -> str:
         """Nothing that is secret: this may land in a traceback."""

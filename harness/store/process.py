@@ -21,7 +21,8 @@ def run(
 
     Raises:
         PrerequisiteError: the program is not there.
-        ToolError: it failed (unless `check` is false) or ran past `timeout` seconds; the end of its stderr is quoted.
+        ToolError: it failed (unless `check` is false) or ran past `timeout` seconds; the end of its stderr is quoted,
+            without passwords of addresses.
     """
     try:
         completed = subprocess.run(
@@ -33,6 +34,9 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise ToolError(f"{argv[0]} did not finish within {timeout:g} s") from error
     if check and completed.returncode != 0:
-        tail = completed.stderr.decode(errors="replace").strip()[-2000:]
+        from harness.store.http import redact_text  # late: few programs fail
+
+        # uv quotes an address that it cannot read, with the password.
+        tail = redact_text(completed.stderr.decode(errors="replace").strip())[-2000:]
         raise ToolError(f"{argv[0]} failed with exit code {completed.returncode}: {tail}")
     return completed

@@ -125,9 +125,8 @@ def link_folders(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...
     entries = [*environment.get("UV_FIND_LINKS", "").split(","), *pip_configuration(environment).links]
     folders = []
     for entry in filter(None, map(str.strip, entries)):
-        parts = urlsplit(entry)
-        if parts.scheme == "file":
-            path = Path(url2pathname(parts.path))
+        if entry.startswith("file:"):
+            path = Path(url2pathname(urlsplit(entry).path))
         elif "://" in entry:
             continue
         else:

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +18,7 @@ from image_packages import Checkout
 CHECKOUT = Path(__file__).parents[2]
 USER, PASSWORD = "auditor", "hunter2-%-only-here"
 QUOTED = "hunter2-%25-only-here"
+SECRETS = (PASSWORD.encode(), QUOTED.encode(), base64.b64encode(f"{USER}:{PASSWORD}".encode()))
 Done = subprocess.CompletedProcess[str]
 
 
@@ -91,10 +92,8 @@ def files(*folders: Path) -> set[Path]:
     return {path for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
-def leaks(printed: str, *folders: Path, given: Iterable[Path] = ()) -> list[str]:
+def leaks(printed: str, *folders: Path, given: Iterable[Path] = (), secrets: Collection[bytes] = SECRETS) -> list[str]:
     """Where the password stands: in what was printed, or in a file under the folders but for those `given`."""
-    token = base64.b64encode(f"{USER}:{PASSWORD}".encode())
-    secrets = [PASSWORD.encode(), QUOTED.encode(), token]
     found = ["printed"] if any(secret in printed.encode() for secret in secrets) else []
     left = sorted(files(*folders) - set(given))
     return found + [str(path) for path in left if any(secret in path.read_bytes() for secret in secrets)]

@@ -216,6 +216,27 @@ def test_a_login_that_is_refused_is_told_without_it(checkout: Checkout, index: I
     assert not (checkout.folder / "image.lock").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "password"),
+    [
+        *((("lock", "tiny"), f"hushed{mark}SECRET") for mark in "/#?@"),
+        (("build", "tiny", "--update"), "hushed/SECRET"),
+    ],
+)
+def test_a_password_that_was_not_encoded_is_shown_by_no_error(
+    checkout: Checkout, index: Index, home: Path, words: tuple[str, ...], password: str
+) -> None:
+    checkout.spec = checkout.spec.replace("bookworm", "nosuch")
+    checkout.write()
+    address = f"http://{USER}:{password}@{index.host}"
+    variables = {"HARNESS_DEBIAN_MIRROR": f"{address}/debian", "UV_DEFAULT_INDEX": f"{address}/simple"}
+    done = call(checkout.root, home, variables, *words)
+    assert done.returncode == 2, done.stderr
+    assert f"http://{index.host}/debian" in done.stderr
+    assert "401" in done.stderr if "@" in password else "are written %2F" in done.stderr
+    assert leaks(done.stdout + done.stderr, checkout.root, home, secrets=(b"hushed", b"SECRET")) == []
+
+
 def test_without_a_login_the_server_s_refusal_is_told(checkout: Checkout, index: Index, home: Path) -> None:
     plain = f"http://{index.host}"
     done = build(checkout, home, {"HARNESS_DEBIAN_MIRROR": f"{plain}/debian", "UV_DEFAULT_INDEX": f"{plain}/simple"})

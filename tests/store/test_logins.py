@@ -65,6 +65,13 @@ def test_an_index_of_uvs_own_file_is_not_replaced_by_pips(tmp_path: Path) -> Non
     assert "UV_DEFAULT_INDEX" not in uv_environment({**pip, "UV_CONFIG_FILE": str(path)})
 
 
+@pytest.mark.parametrize("password", ["pa/ss", "pa[ss", "pa\u2100ss"])
+def test_an_index_whose_address_cannot_be_read_has_no_login_and_hides_no_other(password: str) -> None:
+    found = logins(UV_DEFAULT_INDEX=f"https://u:{password}@one.test/simple", UV_INDEX="https://v:q@two.test/simple")
+    assert found.get("https://one.test") == ""
+    assert found.get("https://two.test") == "v:q"
+
+
 def test_a_netrc_file_is_asked_for_hosts_that_nothing_else_knows(tmp_path: Path) -> None:
     path = tmp_path / ".netrc"
     path.write_text("machine one.test login u password p\nmachine two.test login n password m\n")

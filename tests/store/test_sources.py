@@ -1,9 +1,11 @@
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness.store import sources
-from harness.store.http import AddressError, open_address, redact, redact_text
+from harness.store.http import AddressError, open_address, origin, redact, redact_text
 from harness.store.sources import debian_mirrors, link_folders, pip_configuration, uv_environment
 
 ONE_LINE = """
@@ -101,6 +103,44 @@ def test_link_folders_are_those_that_exist_once(tmp_path):
 def test_no_password_or_token_is_shown():
     assert redact("https://user:secret@host.test:8443/a/b?token=secret#x") == "https://host.test:8443/a/b"
     assert "secret" not in redact("https://user:secret@[broken/a")
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["hush/secret", "hush#secret", "hush?secret", "hush@secret", "hush secret/x", "hush[secret", "hush/\u2100"],
+)
+def test_a_password_that_was_not_encoded_is_not_shown(password: str):
+    assert redact(f"https://user:{password}@h.test:8443/a/b?token=secret") == "https://h.test:8443/a/b"
+
+
+@pytest.mark.parametrize(
+    "password", ["12/secret", "80/a#secret", "80/a?secret", "12/x//secret", "hush@a/secret", "a/b@c/secret"]
+)
+def test_an_address_whose_password_may_end_in_several_places_is_not_shown(password: str):
+    assert redact(f"https://user:{password}@h.test:8443/a/b") == "(an address with an @ behind its host)"
+
+
+@pytest.mark.parametrize("password", ["hush/secret", "hush#secret", "hush?secret", "hush[secret", "hush\u2100secret"])
+@pytest.mark.parametrize("ask", [open_address, origin])
+def test_an_address_that_cannot_be_read_is_refused_without_quoting_it(password: str, ask: Callable[[str], object]):
+    with pytest.raises(AddressError, match=r"in a password / .* are written %2F") as refused:
+        ask(f"http://user:{password}@127.0.0.1:9/a")
+    told = "".join(traceback.format_exception(refused.value))
+    assert not [word for word in ("hush", "secret") if word in told]
+
+
+def test_an_address_with_a_space_is_refused_without_quoting_it():
+    address = "http://user:secret@127.0.0.1:9/a b?token=secret"
+    with pytest.raises(AddressError, match="not an address") as refused:
+        open_address(address)
+    assert "secret" not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize(
+    "address", ["https://h.test:8443/a/b", "https://h.test/feed@v/x.whl", "file:///a:b/c@d", "http://[::1]:80/x"]
+)
+def test_an_address_without_a_password_is_shown_as_it_is(address: str):
+    assert redact(address) == address
 
 
 @pytest.mark.parametrize(

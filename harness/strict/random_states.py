@@ -2,7 +2,8 @@
 
 Covered are the libraries that are loaded: Python's `random`, NumPy's global generator, torch on the CPU and on every
 CUDA device in use; generators that are handed over by name; what stands for unseeded generators in a strict process
-(`generators.Entropy`); and how many processes `multiprocessing` has numbered, since their seeds follow from that.
+(`generators.Entropy`); and how many processes and pools' jobs `multiprocessing` has numbered, since seeds follow from
+that.
 `states` knows less and is quick: it sets a process's own generators aside around each item of a data set.
 """
 
@@ -19,6 +20,7 @@ from harness.strict.generators import entropies
 _TORCH = "torch"
 _NUMPY = "numpy.random"
 _PROCESSES = "multiprocessing.process"
+_POOLS = "multiprocessing.pool"
 
 
 def capture_random_states(generators: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -97,19 +99,24 @@ def _restore_torch(torch: Any, state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-def _capture_processes(module: Any) -> int:
-    # A count has no way to be read but this; its next number is the next child's.
-    return int(module._process_counter.__reduce__()[1][0])
+def _counted(name: str) -> tuple[Callable[[Any], int], Callable[[Any, int], None]]:
+    """How the next number of a module's count is read and set: the next child's, or the next job's of any pool."""
 
+    def capture(module: Any) -> int:
+        # A count has no way to be read but this.
+        return int(getattr(module, name).__reduce__()[1][0])
 
-def _restore_processes(module: Any, following: int) -> None:
-    module._process_counter = itertools.count(following)
+    def restore(module: Any, following: int) -> None:
+        setattr(module, name, itertools.count(following))
+
+    return capture, restore
 
 
 _LIBRARIES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], None]]] = {
     _NUMPY: (_capture_numpy, _restore_numpy),
     _TORCH: (_capture_torch, _restore_torch),
-    _PROCESSES: (_capture_processes, _restore_processes),
+    _PROCESSES: _counted("_process_counter"),
+    _POOLS: _counted("job_counter"),
 }
 
 

@@ -6,8 +6,10 @@ often it was killed, how, and the digests of what it came to and of what an unin
 forgetful one resumes without the random states, the one of a boosting library without the trees so far.
 """
 
+import concurrent.futures
 import contextlib
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -66,6 +68,9 @@ def _killed(train, folder: Path, plan: tuple[str, float] | None) -> bool:
     if plan is not None and plan[0] == "time":
         threading.Thread(target=_kill_later, args=(pid, plan[1]), daemon=True).start()
     _, status = os.waitpid(pid, 0)
+    # Nobody tells an executor's workers that what started them is gone.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
     if not os.WIFSIGNALED(status):
         assert status == 0, f"an attempt failed: {status}"
         return False
@@ -80,6 +85,7 @@ def _plan(chance: random.Random) -> tuple[str, float]:
 
 
 def _attempt(train, output: Path, plan: tuple[str, float] | None) -> None:
+    os.setpgid(0, 0)
     try:
         if plan is not None:
             _kill_after(*plan)
@@ -196,7 +202,45 @@ def xgboost():
     return _boosting("xgboost", {"n_estimators": 130, "max_depth": 3, "subsample": 0.7, "colsample_bytree": 0.6})
 
 
-TRAININGS = {"torch": torch_loop, "lightgbm": lightgbm, "xgboost": xgboost}
+def _drawn_by_processes(start, every=1):
+    """Noise that other processes draw, a checkpoint a step; `start(stack)` gives what every so many steps draw with."""
+
+    def train(folder: Path) -> bytes:
+        with contextlib.ExitStack() as stack:
+            draw = start(stack)
+            state = TrainingState(folder=folder, identity="test")
+            step, _, extra = state.resume()
+            noise = list(extra.get("noise", []))
+            while step < 165:
+                if step % every == 0:
+                    noise += draw(_noise, range(2))
+                step += 1
+                state.save(step, epoch=0, extra={"noise": noise})
+        return np.array(noise).tobytes()
+
+    return train
+
+
+def _noise(number: int) -> float:
+    return number + random.random() + np.random.random()
+
+
+def pool():
+    """One pool, whose tasks are seeded by the number of their job."""
+    return _drawn_by_processes(lambda stack: stack.enter_context(multiprocessing.Pool(2)).map)
+
+
+def futures():
+    """A new executor every fifth step, whose worker is seeded by its place among all processes."""
+
+    def draw(task, numbers) -> list[float]:
+        with concurrent.futures.ProcessPoolExecutor(1) as executor:
+            return list(executor.map(task, numbers))
+
+    return _drawn_by_processes(lambda _: draw, every=5)
+
+
+TRAININGS = {"torch": torch_loop, "lightgbm": lightgbm, "xgboost": xgboost, "pool": pool, "futures": futures}
 
 if __name__ == "__main__":
     main()

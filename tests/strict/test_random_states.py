@@ -1,4 +1,5 @@
 import itertools
+import multiprocessing.pool
 import random
 
 import pytest
@@ -112,6 +113,25 @@ print("done")
 """
     completed = script(source)
     assert (completed.returncode, completed.stdout) == (0, "done\n"), completed.stderr
+
+
+def test_jobs_of_pools_are_numbered_on_from_where_they_were(tmp_path) -> None:
+    with multiprocessing.pool.ThreadPool(1) as pool:
+        pool.map(abs, [1])
+        states = through_a_file(capture_random_states(), tmp_path)
+        following = pool.apply_async(abs, [1])._job
+        assert pool.apply_async(abs, [1])._job == following + 1
+    restore_random_states(states)
+    with multiprocessing.pool.ThreadPool(1) as pool:
+        assert pool.apply_async(abs, [1])._job == following
+
+
+def test_a_checkpoint_of_before_jobs_were_counted_is_still_read() -> None:
+    states = capture_random_states()
+    del states["multiprocessing.pool"]
+    following = next(multiprocessing.pool.job_counter) + 1
+    restore_random_states(states)
+    assert next(multiprocessing.pool.job_counter) == following
 
 
 def test_a_strict_processs_states_are_refused_where_nothing_seeds_the_unseeded() -> None:

@@ -1,6 +1,5 @@
 """The image that remote nodes get: an environment with a project in it, started as `harness exec` starts a program."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,24 +10,21 @@ from harness.images.build import Image, open_image
 from harness.images.code import code_image
 from harness.locking.imagespec import load_image_spec
 from harness.locking.python import read_python_lock
-from harness.runs.git import tracked_files
+from harness.runs.git import shown_files, tracked_files
 from harness.runs.inputs import PROJECT, code_mount, mount_tree, project_tree
+from harness.runs.secretfiles import secret_files
 from harness.spec.experiment import Reproducibility
 from harness.spec.reproducibility import BASE_SEED
 from harness.spec.run import Mode, Mount, Profile, Resources, RunSpec
 from harness.spec.variables import run_variables
 from harness.store.progress import Progress
 from harness.store.store import Store
-from harness.store.trees import FileEntry, list_tree
+from harness.store.trees import FolderEntry, list_tree
 
 _FOLDER = "harness"
 _HOME = "/tmp"  # noqa: S108 - the container's own
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _RESULTS = Path("RESULTS")
-_SECRET = re.compile(
-    r"\.env(\..+)?|\.envrc|\.netrc|\.pypirc|\.git-credentials|id_(rsa|dsa|ecdsa|ed25519)|.+\.(pem|key|p12|pfx)"
-)
-_HARMLESS = re.compile(r".*\.(example|sample|template|dist)")
 
 
 @contextmanager
@@ -95,13 +91,12 @@ def _spec(name: str, trees: tuple[Mount, ...], root: Path) -> RunSpec:
 
 
 def _refuse_secrets(project: Path, copied: Path) -> None:
-    """Refuse to give away a file that is usually secret and here by oversight: neither tracked nor ignored by git."""
-    tracked = tracked_files(project)
-    for path, entry in list_tree(copied).items():
-        name = Path(path).name
-        suspect = isinstance(entry, FileEntry) and _SECRET.fullmatch(name) and not _HARMLESS.fullmatch(name)
-        if suspect and project.resolve() / path not in tracked:
-            raise UsageError(
-                f"{project / path} would be in the image, for everybody who can pull it",
-                hint="Have git ignore it, or move it away; commit it if it is no secret.",
-            )
+    """Refuse to give away files that are usually secret and here by oversight: neither tracked nor ignored by git."""
+    top, tracked = project.resolve(), tracked_files(project)
+    files = [path for path, entry in list_tree(copied).items() if not isinstance(entry, FolderEntry)]
+    if found := secret_files(copied, [path for path in files if top / path not in tracked]):
+        raise UsageError(
+            f"In {project}: {shown_files(found)} would be in the image, for everybody who can pull it",
+            hint="Name what is secret in .gitignore (`git init` first where there is no git), or move it away; "
+            "`git add` what is none.",
+        )

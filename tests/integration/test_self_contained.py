@@ -1,6 +1,7 @@
 """The image with a project in it, run by plain `docker run` as a remote node would."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -111,6 +112,35 @@ def test_without_git_nothing_that_looks_like_a_secret_goes_along(name: str, envi
         made(environment, tmp_path)
     (tmp_path / name).rename(tmp_path / f"{name}.example")
     assert f"harness/{PROJECT}/{name}.example" in members(made(environment, tmp_path))
+
+
+@pytest.mark.parametrize("with_git", [False, True])
+def test_every_file_with_credentials_that_git_does_not_know_is_named(
+    with_git: bool, environment: Image, tmp_path: Path
+) -> None:
+    names = (
+        ".ENV",
+        ".aws/credentials",
+        ".docker/config.json",
+        ".npmrc",
+        ".ssh/id_ed25519_work",
+        "app.keystore",
+        "notes",
+    )
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"-----BEGIN PRIVATE KEY-----\n{'A' * 64}\n")
+    (tmp_path / "train.py").write_text(SCRIPT)
+    if with_git:
+        subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    with pytest.raises(UsageError, match=f"{', '.join(map(re.escape, names))} would be in the image") as refused:
+        made(environment, tmp_path)
+    assert ".gitignore (`git init` first" in (refused.value.hint or "")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / ".gitignore").write_text("".join(f"{name}\n" for name in names))
+    found = members(made(environment, tmp_path))
+    assert "harness/project/train.py" in found
+    assert not [name for name in names if f"harness/project/{name}" in found]
 
 
 @pytest.fixture

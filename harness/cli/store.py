@@ -17,7 +17,7 @@ from harness.store.roots import PROTECTED, Checkout, forget_checkouts
 
 _LABELS = {
     Kind.OBJECT: "artifacts, layers", Kind.TREE: "inputs of runs", Kind.RECIPE: "recipes of layers",
-    Kind.READING: "readings of artifacts",
+    Kind.READING: "readings of artifacts", Kind.OUTCOME: "outcomes of builds",
 }  # fmt: skip
 
 app = typer.Typer(help="Tidy up the store of artifacts, layers and inputs.", no_args_is_help=True)

@@ -32,6 +32,8 @@ class ClosedError(HarnessError):
 class Assembly:
     """The layers of one image's lock. `plan` says what they hold; it is called only if one must be made.
 
+    `whole` is told when all were made here, and each is what the lock says.
+
     Safe to use from several threads. Where several processes make the same image at once, one does and the others wait.
     """
 
@@ -43,8 +45,10 @@ class Assembly:
         *,
         store: Store,
         progress: Progress,
+        whole: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
+        self._whole = whole
         self._layers = {layer.digest: layer for layer in layers}
         self._plan = plan
         self._store = store
@@ -122,6 +126,8 @@ class Assembly:
                     planned = self._planned()
                     chosen = [layer for layer in planned if layer.name in missing]
                     make_layers(chosen, self._store, self._progress, self._closed, self._done, grown=self._grown)
+                    if len(chosen) == len(self._layers) and self.failure() is None:
+                        self._whole()
         except BaseException as error:  # handed on to whoever waits for a layer
             for layer in wanted:
                 if not self._making[layer.digest].ended():

@@ -15,6 +15,7 @@ from harness.images.inputs import Inputs
 from harness.images.layer import PlannedLayer
 from harness.images.manifest import Documents, make_documents
 from harness.images.nvidia import require_toolkit_files
+from harness.images.outcomes import is_outcome, note_outcome
 from harness.locking.base import BaseImage
 from harness.locking.check import input_digests
 from harness.locking.debian import DebianLock, read_debian_lock
@@ -125,12 +126,14 @@ class _Project(msgspec.Struct, frozen=True, kw_only=True):
 def open_image(name: str, *, root: Path, store: Store, progress: Progress = SILENT) -> Iterator[Image]:
     """The image that `lockfiles/NAME/image.lock` names, for the time of a `with` block.
 
-    Nothing is made until a layer is asked for, and then only what the store lacks.
+    Nothing is made until a layer is asked for, and then only what the store lacks; but where it has layers of a lock to
+    which no build came yet, the image is planned, and what it lacks is made, to compare the two.
 
     Raises:
         UsageError: there is no such image, or no `image.lock` yet.
         OutdatedLockError: spec, locks or variables are not those that `image.lock` was made from.
-        IntegrityError: `image.lock` contradicts itself.
+        IntegrityError: `image.lock` contradicts itself, or the image is not what it says.
+        PrerequisiteError: an artifact can't be fetched, or the disk is full.
     """
     with _opened(_read(name, root), store, progress) as image:
         yield image
@@ -140,12 +143,16 @@ def open_image(name: str, *, root: Path, store: Store, progress: Progress = SILE
 def _opened(project: _Project, store: Store, progress: Progress) -> Iterator[Image]:
     lock, documents = _fitting(project)
     _check_sizes(lock, store, progress)
+    _require_outcome(project, lock, store, progress)
     own = lock.layers[len(base_layers(lock)) :]
 
     def plan() -> list[PlannedLayer]:
         return _plan(project.inputs, store, progress, _require_base(project, lock, store, progress))
 
-    assembly = Assembly(project.inputs.spec.name, own, plan, store=store, progress=progress)
+    def whole() -> None:
+        note_outcome(lock, store)
+
+    assembly = Assembly(project.inputs.spec.name, own, plan, store=store, progress=progress, whole=whole)
     try:
         yield Image(
             lock,
@@ -362,6 +369,24 @@ def _check_sizes(lock: ImageLock, store: Store, progress: Progress) -> None:
                 progress.note(f"{error.message}. Layer {layer.name} of {lock.name} is made again")
 
 
+def _require_outcome(project: _Project, lock: ImageLock, store: Store, progress: Progress) -> None:
+    """Refuse a lock that no build comes to, though it is consistent and the store has layers that it names.
+
+    Where the store has none of them, each is compared as it is made. Where it has all and lacks artifacts, they came
+    from a registry, by a digest that somebody asked for, and there is nothing here to compare them with.
+
+    Raises:
+        IntegrityError: the image is not what the lock says.
+    """
+    own = lock.layers[len(base_layers(lock)) :]
+    missing = [layer for layer in own if not store.has(layer.digest)]
+    if len(missing) == len(own) or is_outcome(lock, store):
+        return
+    if missing or all(store.has(artifact.digest) for artifact in project.inputs.artifacts()):
+        base = _require_base(project, lock, store, progress)
+        _compare(project, lock, _make(project, store, progress, anew=False, base=base), store)
+
+
 def _plan(
     inputs: Inputs, store: Store, progress: Progress, base: BaseImage | None, *, anew: bool = False
 ) -> list[PlannedLayer]:
@@ -385,8 +410,10 @@ def _fetch(inputs: Inputs, store: Store, progress: Progress) -> None:
     fetch(store, inputs.artifacts(), progress=progress)
 
 
-def _make(project: _Project, store: Store, progress: Progress, *, anew: bool) -> ImageLock:
-    """Make every layer, from its artifacts where it is to be `anew`, and say what came out."""
+def _make(
+    project: _Project, store: Store, progress: Progress, *, anew: bool, base: BaseImage | None = None
+) -> ImageLock:
+    """Make every layer, from its artifacts where it is to be `anew`, and say what came out; `base` if it is known."""
     spec = project.inputs.spec
     made: dict[str, LayerLock] = {}
     failures: list[BaseException] = []
@@ -400,8 +427,7 @@ def _make(project: _Project, store: Store, progress: Progress, *, anew: bool) ->
             stop.set()
 
     with store.lock(f"image-{spec.name}", waiting=lambda: note_waiting(spec.name, progress)):
-        base = None
-        if spec.base is not None:
+        if spec.base is not None and base is None:
             from harness.images.base import load_base
 
             base = load_base(spec, project.root, store, progress)
@@ -417,7 +443,7 @@ def _make(project: _Project, store: Store, progress: Progress, *, anew: bool) ->
     below = [LayerLock(f"base-{n}", layer.digest, layer.size) for n, layer in enumerate(base.layers if base else (), 1)]
     layers = (*below, *(made[layer.name] for layer in planned))
     documents = _documents(spec, layers, base)
-    return ImageLock(
+    lock = ImageLock(
         name=spec.name,
         builder=BUILDER_FORMAT,
         inputs=project.digests,
@@ -426,6 +452,8 @@ def _make(project: _Project, store: Store, progress: Progress, *, anew: bool) ->
         layers=layers,
         base=base if base is not None else msgspec.UNSET,
     )
+    note_outcome(lock, store)
+    return lock
 
 
 def _check_scripts(project: _Project, store: Store, progress: Progress) -> None:

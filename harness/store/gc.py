@@ -38,6 +38,7 @@ class Kind(StrEnum):
     BYTECODE = "bytecode"
     RECIPE = "layers"
     READING = "readings"
+    OUTCOME = "images"
     PARTIAL = "partial"
     QUARANTINE = "quarantine"
 
@@ -159,7 +160,7 @@ def _is_needed(store: Store, item: Item, wanted: set[str]) -> bool:
             return name[:64] in wanted
         case Kind.PARTIAL:
             return name in wanted and not store.path(digest_from_hex(name)).exists()
-        case Kind.BYTECODE | Kind.RECIPE | Kind.READING:
+        case Kind.BYTECODE | Kind.RECIPE | Kind.READING | Kind.OUTCOME:
             return bool(_pointed(store.home / item.path) & wanted)
         case Kind.QUARANTINE:
             return False
@@ -200,7 +201,7 @@ def _children(store: Store, folder: Path, foreign: list[str]) -> list[Path]:
 def _is_ours(kind: Kind, path: Path) -> bool:
     mode = path.lstat().st_mode
     match kind:
-        case Kind.OBJECT | Kind.PARTIAL | Kind.BYTECODE | Kind.RECIPE | Kind.READING:
+        case Kind.OBJECT | Kind.PARTIAL | Kind.BYTECODE | Kind.RECIPE | Kind.READING | Kind.OUTCOME:
             return stat.S_ISREG(mode) and _HEX.fullmatch(path.name) is not None
         case Kind.TREE:
             return stat.S_ISDIR(mode) and _HEX.fullmatch(path.name) is not None
@@ -266,7 +267,7 @@ def _size(path: Path) -> int:
 
 
 def _pointed(path: Path) -> set[str]:
-    """What a note names: the tree of bytecode, the layer of a recipe, the artifact of a reading."""
+    """What a note names: the tree of bytecode, the layer of a recipe, the artifact of a reading, an image."""
     try:
         return digests_named(path.read_bytes())
     except FileNotFoundError:

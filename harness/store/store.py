@@ -35,7 +35,18 @@ MARKER = "harness-store"
 """The file that says that a folder is a store, so that nothing is ever written to, or removed from, another."""
 FOLDERS = ("objects", "trees", "temporary", "partial", "quarantine", "locks", LEASES)
 """What every store has, in the order in which it is made."""
-_KNOWN = {*FOLDERS, "bytecode", "environments", "kept", "layers", "readings", "roots", "surveys", "lost+found"}
+_KNOWN = {
+    *FOLDERS,
+    "bytecode",
+    "environments",
+    "images",
+    "kept",
+    "layers",
+    "readings",
+    "roots",
+    "surveys",
+    "lost+found",
+}
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOCK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}\Z")
 _CHUNK = 1 << 20

@@ -39,6 +39,7 @@ WHEELS = {
 def made(checkout: Checkout) -> Checkout:
     """An image in which one library is there in two versions, and one content at two places."""
     checkout.wheels = {name: wheel(name, files) for name, files in WHEELS.items()}
+    checkout.spec = checkout.spec.replace("requirements: [small]", "requirements: [one]")
     checkout.debs["tools"] = deb("tools", [folder("./usr/"), member("./lib/libtool.so.1.0", noise(b"tool", 400))])
     checkout.write()
     build("tiny", root=checkout.root, store=checkout.store, update=True)

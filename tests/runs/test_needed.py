@@ -408,7 +408,7 @@ def test_what_is_kept_while_the_garbage_is_being_removed_stays(
     checkout.root.rename(root)  # nobody is known to use it
     age(store)
     found = find_garbage(store, find_needed(store).digests, older_than=86400)
-    assert {item.kind for item in found.garbage} == {Kind.OBJECT, Kind.RECIPE, Kind.READING}
+    assert {item.kind for item in found.garbage} == {Kind.OBJECT, Kind.RECIPE, Kind.READING, Kind.OUTCOME}
     keeping.keep("tiny", root=root, results=tmp_path / "RESULTS", store=store)
     left = {item.path.rpartition("/")[2] for item in remove_garbage(store, found)}
     assert hexadecimal(digest_of(checkout.wheels["small"])) not in left

@@ -37,7 +37,7 @@ FITS = {
 }
 _PIECE, _PIECES = 0.25, 7  # seconds that one measurement takes, about; measurements of a process
 _NO_CAPS = {"MKL_CBWR": "AUTO"}  # what `x86-64-v3` sets for the sake of bits, as it is without the profile
-_NOT_CAPS = ("OPENBLAS_THREAD_TIMEOUT", "GOMP_SPINCOUNT")
+_NOT_CAPS = ("OPENBLAS_THREAD_TIMEOUT",)
 _PROBE = """
 import json, sys, time
 import numpy, scipy.linalg, scipy.special, lightgbm, xgboost, torch

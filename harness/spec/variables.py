@@ -107,7 +107,6 @@ TABLE: tuple[Variable, ...] = (
         "4",
         "its threads sleep between products instead of waiting on cores that torch needs",
     ),
-    _x86_64_v3("GOMP_SPINCOUNT", "1000", "and so do torch's, while OpenBLAS multiplies"),
     _x86_64_v3("ONEDNN_MAX_CPU_ISA", "AVX2", "no kernels beyond AVX2"),
     _x86_64_v3("ATEN_CPU_CAPABILITY", "avx2", "no torch kernels beyond AVX2"),
     _x86_64_v3(

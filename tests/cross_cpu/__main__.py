@@ -1,4 +1,4 @@
-"""`python -m tests.cross_cpu check | sweep | threads | table | seen`, with the host environment's Python.
+"""`python -m tests.cross_cpu check | sweep | threads | table | forget | seen`, with the host environment's Python.
 
 What each is for is in docs/portability.md, which `table` writes.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.cross_cpu.cpus import EMULATED, EMULATOR, NATIVE, emulator, name_of_this_cpu
 from tests.cross_cpu.fits import groups
+from tests.cross_cpu.forget import forget, moved_groups
 from tests.cross_cpu.groups import SAMPLES
 from tests.cross_cpu.page import page
 from tests.cross_cpu.sources import LIBRARIES, kernels, key
@@ -64,12 +65,18 @@ def main() -> int:
     commands.add_parser("threads", parents=[timed], help="run with one thread and two, here and emulated")
     table = commands.add_parser("table", help="write operators.json, docs/portability.md and the records of this CPU")
     table.add_argument("--to", type=Path, help="write them into this folder instead")
+    forgotten = commands.add_parser(
+        "forget", help="after a change of a kernel and a sweep of this CPU: take what moved out of the others' records"
+    )
+    forgotten.add_argument("before", type=Path, help="a copy of this CPU's records that the earlier kernels made")
     commands.add_parser("seen", help="hold this CPU's records against those of other real CPUs")
     commands.add_parser(
         "check", parents=[timed], help="all of it, and fail where a verdict is worse than the committed one"
     )
     options = parser.parse_args()
-    if options.command != "seen" and options.command != "table" and emulator() is None:
+    if options.command == "forget":
+        return _forget(options.before)
+    if options.command not in ("seen", "table") and emulator() is None:
         say(f"{EMULATOR} is not installed: install Debian's qemu-user")
         return 2
     if options.command == "sweep":
@@ -85,6 +92,16 @@ def _sweep(options: argparse.Namespace) -> int:
     settings = "pins" if options.without_kernels else PROFILE
     problems = _run(list(parts_of(options.sections, options.cpus, settings, 1)), options)
     return judge(_load(), problems, [cpu for cpu in options.cpus if cpu != NATIVE])
+
+
+def _forget(before: Path) -> int:
+    here = Part("", NATIVE).file().parent
+    groups = moved_groups(sorted(before.glob("*.jsonl")), sorted(here.glob("*.jsonl")))
+    for file in sorted(FOLDER.glob(f"{PROFILE}-*/*.jsonl")):
+        if file.parent != here and (count := forget(groups, file)):
+            say(f"{file.relative_to(FOLDER)}: {count} of them to run again")
+    say(f"{len(groups)} groups moved: {', '.join(sorted(groups)) or 'none'}")
+    return 0
 
 
 def _threaded() -> list[Part]:

@@ -30,6 +30,11 @@ def _cases(dtype: torch.dtype) -> Iterator[tuple[str, Any, list[Any]]]:
         yield f"linear {m} {k} {n}", functional.linear, [a, make(2, n, k), make(3, n)]
         yield f"bmm {m} {k} {n}", torch.bmm, [make(4, 2, m, k), make(5, 2, k, n)]
         yield f"mv {m} {k}", torch.mv, [a, make(6, k)]
+    if dtype is torch.float32:  # longer than one of oneDNN's chains, however the matrices lie
+        rows, columns = make(7, 33, 2055), make(8, 2055, 33).t()
+        yield "mm in chains", torch.mm, [rows, make(9, 2055, 129)]
+        yield "mm in chains, by columns", torch.mm, [columns, make(9, 129, 2055).t()]
+        yield "mm in chains, with gaps", torch.mm, [make(7, 33, 2060)[:, 3:-2], make(9, 2055, 140)[:, 5:134]]
     yield "conv2d", partial(functional.conv2d, padding=1), [make(1, 3, 17, 33, 33), make(2, 16, 17, 3, 3), make(3, 16)]
     yield "cholesky", lambda x: torch.linalg.cholesky(x @ x.T + torch.eye(129, dtype=dtype)), [make(1, 129, 131)]
     yield "sum", torch.sum, [make(1, 100_003, big=True)]

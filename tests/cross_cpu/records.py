@@ -60,7 +60,7 @@ def read(files: Iterable[Path], key: Mapping[str, str] | None = None) -> Record:
     key = current() if key is None else key
     record = Record(defaultdict(lambda: defaultdict(set)), defaultdict(lambda: defaultdict(set)), {}, {}, [], [], [])
     for file in files:
-        entries = list(_lines(file))
+        entries = list(lines(file))
         starts = [entry["start"] for entry in entries if "start" in entry]
         if any(start.get(name) != value for start in starts for name, value in key.items()):
             record.dropped.append(file)
@@ -109,7 +109,8 @@ def culprits(differences: Iterable[Difference]) -> list[str]:
     return [difference.operator for difference in differences if difference.differ]
 
 
-def _lines(file: Path) -> Iterator[dict[str, Any]]:
+def lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a file, without those that a worker was ended in."""
     with file.open() as lines:
         for line in lines:
             try:

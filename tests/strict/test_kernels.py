@@ -428,6 +428,23 @@ def test_an_lstm_takes_the_steps_that_torch_takes_without_onednn(
     assert torch.equal(output.data if packed else output, wanted[0])
 
 
+def test_attention_without_a_mask_is_the_mathematical_form_to_the_bit(registered: Registered) -> None:
+    attend, mathematical = (
+        torch.nn.functional.scaled_dot_product_attention,
+        torch.ops.aten._scaled_dot_product_attention_math,
+    )
+    leaves = [numbers(2, 3, 9, 8, seed=seed).requires_grad_() for seed in range(3)]
+    replace_products(registered)
+    replace_attention(registered)
+    for call in ({}, {"scale": 0.3}):
+        found, wanted = attend(*leaves, **call), mathematical(*leaves, **call)[0]
+        assert torch.equal(found, wanted)
+        for mine, other in zip(
+            torch.autograd.grad(found.sum(), leaves), torch.autograd.grad(wanted.sum(), leaves), strict=True
+        ):
+            assert torch.equal(mine, other)
+
+
 def test_attention_is_torchs_mathematical_form(registered: Registered) -> None:
     attend = torch.nn.functional.scaled_dot_product_attention
     query, key, value = (numbers(2, 3, 9, 8, seed=seed, dtype=torch.float64) for seed in range(3))

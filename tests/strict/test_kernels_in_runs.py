@@ -10,11 +10,26 @@ from harness.spec.processor import X86_64_V3, missing_features, processor_facts
 from harness.strict import environment
 from harness.strict.verify import verify_torch_kernels
 
-PRODUCT = """
+CHAINS = """
 import sys, torch, numpy
+
+def chains(a, b):  # numbers long enough that a product and a sum are rounded once
+    left, right = (one.resolve_neg().numpy().astype(numpy.longdouble) for one in (a, b))
+    product = numpy.zeros((len(a), b.shape[1]), "f4")
+    for start in range(0, len(b), 1024):
+        chain = numpy.zeros_like(product)
+        for term in range(start, min(start + 1024, len(b))):
+            chain = (left[:, term, None] * right[term] + chain).astype("f4")
+        product = product + chain
+    return torch.from_numpy(product)
+
 torch.manual_seed(0)
+"""
+
+PRODUCT = f"""{CHAINS}
 a, b = torch.randn(64, 300), torch.randn(300, 80)
-routed = numpy.array_equal((a @ b).numpy(), a.numpy() @ b.numpy())
+c, d = a[:20], b[:, :20]
+routed = torch.equal(a @ b, chains(a, b)) and numpy.array_equal(c @ d, c.numpy() @ d.numpy())
 print(routed, hasattr(torch, "_harness_kernels"))
 """
 
@@ -28,8 +43,51 @@ def test_a_strict_portable_run_has_the_kernels_says_so_and_is_silent(launch, tmp
     captured = json.loads((tmp_path / "output" / "environment.json").read_text())
     dispatch = captured["cpu"]["dispatch"]
     assert {name: dispatch[f"torch/{name}"] for name in ("products", "sqrt", "lstm", "attention", "mkl")} == {
-        "products": "openblas", "sqrt": "numpy", "lstm": "steps", "attention": "products", "mkl": "COMPATIBLE"
+        "products": "onednn, openblas", "sqrt": "numpy", "lstm": "steps", "attention": "products", "mkl": "COMPATIBLE"
     }  # fmt: skip
+
+
+LAYOUTS = f"""{CHAINS}
+layouts = {{
+    "rows": torch.randn,
+    "columns": lambda rows, columns: torch.randn(columns, rows).t(),
+    "rows with gaps": lambda rows, columns: torch.randn(rows, columns + 5)[:, 2 : 2 + columns],
+    "columns with gaps": lambda rows, columns: torch.randn(columns, rows + 3)[:, :rows].t(),
+    "every other": lambda rows, columns: torch.randn(rows, 2 * columns)[:, ::2],
+    "one row": lambda rows, columns: torch.randn(1, columns).expand(rows, columns),
+    "negated": lambda rows, columns: torch._neg_view(torch.randn(rows, columns)),
+}}
+for rows, inner, columns in ((65, 130, 33), (600, 1, 600), (2, 1025, 400), (300, 1024, 3), (17, 2055, 10)):
+    for first in layouts:
+        for second in layouts:
+            a, b = layouts[first](rows, inner), layouts[second](inner, columns)
+            product = a @ b
+            print(torch.equal(product, chains(a, b)) and product.is_contiguous())
+"""
+
+
+def test_large_products_of_float32_are_chains_of_fused_multiply_adds_however_they_lie(script):
+    assert script(LAYOUTS, **V3).stdout.split() == ["True"] * 5 * 7 * 7
+
+
+SETTINGS = f"""{CHAINS}
+a, b = torch.randn(129, 700), torch.randn(700, 65)
+wanted = chains(a, b)
+for count in (1, 2, 3):
+    torch.set_num_threads(count)
+    print(torch.equal(a @ b, wanted))
+torch.set_float32_matmul_precision("medium")
+print(torch.equal(a @ b, wanted))
+with torch.backends.mkldnn.flags(enabled=False):
+    print(torch.equal(a @ b, wanted))
+for a, b in ((a[:1], b), (torch.randn(600, 1000), torch.randn(1000, 1)), (a[:20], b[:, :11])):
+    print(torch.equal(a @ b, chains(a, b)), numpy.array_equal(a @ b, a.numpy() @ b.numpy()))
+"""
+
+
+def test_threads_and_precisions_move_no_bit_of_them_and_others_are_openblas(script):
+    completed = script(SETTINGS, **V3)
+    assert completed.stdout.split() == ["True"] * 5 + ["False", "True"] * 3
 
 
 def test_best_effort_is_left_alone_with_the_same_caps(script):

@@ -15,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tests.cross_cpu import __main__ as tool  # noqa: E402
-from tests.cross_cpu import coverage, cpus, kinds, pointwise, records, sources, sweep, table, worker  # noqa: E402
+from tests.cross_cpu import coverage, cpus, forget, kinds, pointwise, records, sources, sweep, table, worker  # noqa: E402
 from tests.cross_cpu.digests import digest  # noqa: E402
 from tests.cross_cpu.groups import Call, Group  # noqa: E402
 from tests.cross_cpu.recorder import Recorder  # noqa: E402
@@ -384,6 +384,51 @@ def written(file: Path, case: str, **start) -> Path:
         lines.write(json.dumps({"start": made}, separators=(",", ":")) + "\n")
         lines.write(json.dumps({"case": case, "calls": [], "result": "1"}) + "\n")
     return file
+
+
+def recorded(file: Path, results: dict[str, str], *, whole: str = "fits") -> Path:
+    file.parent.mkdir(exist_ok=True)
+    entries: list[dict] = [{"start": {}}]
+    for case, result in results.items():
+        group = case.rpartition("/")[0]
+        entries += [{"begin": group}, {"case": case, "calls": [["aten::mm", "1", result, True]], "result": result}]
+        entries += [{"end": group, "how": "ended", "seconds": 1.0}]
+    entries += [{"whole": f"{whole} 0/1"}, {"whole": "pointwise 0/1"}]
+    file.write_text("\n\n".join(json.dumps(entry, separators=(",", ":")) for entry in entries) + '\n{"torn')
+    return file
+
+
+def test_what_a_changed_kernel_moved_is_forgotten_and_nothing_else(tmp_path):
+    before = recorded(tmp_path / "before.jsonl", {"fits: a/1": "1", "fits: b/1": "1", "sizes: c/1": "1", "gone/1": "1"})
+    now = recorded(tmp_path / "now.jsonl", {"fits: a/1": "1", "fits: b/1": "2", "sizes: c/1": "1", "new/1": "1"})
+    moved = forget.moved_groups([before], [now])
+    assert moved == {"fits: b"}
+    other = recorded(
+        tmp_path / "other.jsonl", {"fits: a/1": "1", "fits: b/1": "1", "fits: b/2": "1", "sizes: c/1": "1"}
+    )
+    assert forget.forget(moved, other) == 1
+    left = list(records.lines(other))
+    assert worker.ended_groups(other) == {"fits: a", "sizes: c"}
+    assert [entry["case"] for entry in left if "case" in entry] == ["fits: a/1", "sizes: c/1"]
+    assert [entry["whole"] for entry in left if "whole" in entry] == ["pointwise 0/1"]
+    untouched = recorded(tmp_path / "untouched.jsonl", {"sizes: c/1": "1"})
+    text = untouched.read_text()
+    assert forget.forget(moved, untouched) == 0
+    assert untouched.read_text() == text
+
+
+def test_forgetting_spares_this_cpus_own_new_records(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tool, "FOLDER", tmp_path)
+    monkeypatch.setattr(sweep.Part.file, "__defaults__", (tmp_path,))
+    before = recorded(tmp_path / "copy/fits.jsonl", {"fits: a/1": "1"}).parent
+    mine = recorded(tmp_path / "x86-64-v3-native-1/fits.jsonl", {"fits: a/1": "2"})
+    theirs = recorded(tmp_path / "x86-64-v3-Haswell-1/fits.jsonl", {"fits: a/1": "1"})
+    monkeypatch.setattr(sys, "argv", ["cross_cpu", "forget", str(before)])
+    assert tool.main() == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "x86-64-v3-Haswell-1/fits.jsonl: 1 of them to run again", "1 groups moved: fits: a"
+    ]  # fmt: skip
+    assert (worker.ended_groups(mine), worker.ended_groups(theirs)) == ({"fits: a"}, set())
 
 
 def test_records_of_other_kernels_are_in_no_table_and_are_never_gone_on_with(tmp_path):

@@ -4,6 +4,7 @@ torch's own CPU kernel calls MKL for tiles of it, on its common path, which is s
 every processor too, so long sequences keep the kernel that never holds the whole matrix.
 """
 
+import math
 from typing import Any
 
 from harness.strict.kernels.library import Registered
@@ -19,6 +20,13 @@ def replace_attention(registered: Registered) -> None:
     torch = registered.torch
     original = registered.original(_OPERATOR)
     low = (torch.bfloat16, torch.float16)
+    exact = (torch.float32, torch.float64)
+
+    def unmasked(query: Any, key: Any, value: Any, scale: float) -> Any:
+        """The mathematical form without its search for rows that a mask hides whole: the same bits in less time."""
+        factor = math.sqrt(scale)
+        weights = torch.matmul(query * factor, key.transpose(-2, -1) * factor)
+        return torch.matmul(torch.softmax(weights, -1), value)
 
     def attention(
         query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
@@ -29,6 +37,10 @@ def replace_attention(registered: Registered) -> None:
             return original(
                 query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
             )  # fmt: skip
+        if attn_mask is None and not (dropout_p or is_causal or enable_gqa) and query.dtype in exact:
+            factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+            if factor > 0:
+                return unmasked(query, key, value, factor)
         mask = attn_mask
         if mask is not None and mask.dtype is torch.bool:
             mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(mask.logical_not(), float("-inf"))

@@ -33,7 +33,7 @@ def install(torch: Any) -> None:
     replace_attention(registered)
     refused = refuse_operators(registered, table.operators)
     selected = {
-        "products": "openblas", **dict.fromkeys(FUNCTIONS, "numpy"), "cholesky": "openblas", "lstm": "steps",
+        "products": "onednn, openblas", **dict.fromkeys(FUNCTIONS, "numpy"), "cholesky": "openblas", "lstm": "steps",
         "attention": "products", "low_precision": "float32", "refused": str(len(refused)),
         "operators": table.swept.get("torch", "not swept"),
     }  # fmt: skip

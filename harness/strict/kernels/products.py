@@ -1,8 +1,10 @@
-"""Products of matrices through NumPy's OpenBLAS, on views of torch's own memory: nothing is copied on the way.
+"""Products of matrices by oneDNN and NumPy's OpenBLAS, whose bits no maker of processors decides; MKL's are.
 
-OpenBLAS takes one set of kernels by name (`OPENBLAS_CORETYPE`), whoever made the processor; MKL does so only on its
-common path, at half the speed and less. Products of bfloat16 and half are computed in float32 and rounded once: torch
-itself asks the processor which instructions to take for them, whatever its caps say.
+One large product in float32 is oneDNN's: each of its elements is a chain of fused multiply-adds in the order of the
+terms, whatever the threads, the caches and the processor, and it runs in the threads that torch has anyway. All others
+are OpenBLAS's, on views of torch's own memory: it takes one set of kernels by name (`OPENBLAS_CORETYPE`). MKL would do
+so only on its common path, at half the speed and less. Products of bfloat16 and half are computed in float32 and
+rounded once: torch itself asks the processor which instructions to take for them, whatever its caps say.
 """
 
 from collections.abc import Callable
@@ -17,6 +19,13 @@ Product = Callable[..., Any]
 OPERATORS = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv")
 ACTIVATED = "_addmm_activation"
 """`addmm` and an activation at once, which has no derivative: torch's transformer layers call it in evaluation."""
+
+LARGE = 2**18
+"""Multiplications beyond which OpenBLAS would share a product among threads of its own, which wait for torch's."""
+
+CHAIN = 1024
+"""Terms that are one chain; a longer sum is the sum of its chains in their order. It is oneDNN's own block for AVX2
+(`compute_blocking_heuristic_avx2_f32`), and kept here so that no other number of threads or version cuts otherwise."""
 
 
 def replace_products(registered: Registered) -> None:
@@ -46,6 +55,13 @@ def make_products(torch: Any) -> dict[str, Product]:
     exact = frozenset((torch.float32, torch.float64))
     matmul = np.matmul
     matrix, _ = make_views(torch)
+    chained = make_chained(torch)
+    by_chains = torch.backends.mkldnn.is_available()
+
+    def is_large(a: Any, b: Any) -> bool:
+        """Whether `a @ b`, both of two dimensions, is oneDNN's: one row or one column it multiplies otherwise."""
+        (rows, inner), columns = a.shape, b.shape[1]
+        return by_chains and a.dtype is torch.float32 and rows > 1 < columns and rows * inner * columns > LARGE
 
     def multiply(a: Any, b: Any, shape: tuple[int, ...]) -> Any:
         """`a @ b` of the given shape, in float32 for the lower precisions; or `NotImplemented`."""
@@ -58,6 +74,8 @@ def make_products(torch: Any) -> dict[str, Product]:
             return NotImplemented
         if not a.numel() or not b.numel():
             return a.new_zeros(shape)
+        if len(shape) == 2 and is_large(a, b):
+            return chained(a, b)
         product = a.new_empty(shape)
         matmul(matrix(a), matrix(b), out=matrix(product))
         return product
@@ -155,6 +173,36 @@ def make_products(torch: Any) -> dict[str, Product]:
         "mm": mm, "bmm": bmm, "mv": mv, "addmm": addmm, "baddbmm": baddbmm, "addbmm": addbmm, "addmv": addmv,
         ACTIVATED: addmm_activation,
     }  # fmt: skip
+
+
+def make_chained(torch: Any) -> Callable[[Any, Any], Any]:
+    """`a @ b` of float32 (m k), (k n), with m and n above 1."""
+
+    def multiply(rows: Any, columns: Any) -> Any:
+        return torch.ops.mkldnn._linear_pointwise(rows, columns, None, "none", [], "")
+
+    def dense(matrix: Any) -> Any:
+        """Without gaps, by rows or by columns: oneDNN adds in another order where the second matrix has gaps."""
+        return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
+
+    def swaps(a: Any, b: Any) -> bool:
+        """Whether less is copied for the transposed product, whose chains are the same: oneDNN takes `a` by rows."""
+        if a.is_contiguous():
+            return False
+        (rows, inner), columns = a.shape, b.shape[1]
+        return bool(rows * columns + (0 if b.t().is_contiguous() else inner * columns) < rows * inner)
+
+    def chained(a: Any, b: Any) -> Any:
+        if swaps(a, b):
+            return chained(b.t(), a.t()).t().contiguous()
+        left, right = a.resolve_neg().split(CHAIN, 1), b.resolve_neg().t().split(CHAIN, 1)
+        chains = (multiply(one.contiguous(), dense(other)) for one, other in zip(left, right, strict=True))
+        product = next(chains)
+        for chain in chains:
+            product.add_(chain)
+        return product
+
+    return chained
 
 
 def _functional(product: Product, original: Kernel) -> Kernel:

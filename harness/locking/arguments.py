@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from harness.locking.shell import Word
+from harness.locking.truth import Word
 
 _READS = {
     "date": r"\+.*|-[uR]+|--utc",

@@ -23,19 +23,22 @@ from harness.locking.debian import (
     SystemGroup,
     SystemUser,
 )
-from harness.locking.shell import Command, Truth, Word, walk
+from harness.locking.shell import Command, walk
+from harness.locking.truth import Truth, Word
 from harness.record.hashing import digest_of
 
 T = TypeVar("T")
 _LIMIT = 4 << 20
 _SHELLS = re.compile(rb"#! ?/(usr/)?bin/(env )?(ba|da)?sh( -[eux]+)*\s*$")
+_SPACES = re.compile(r"[^\S \t\n]|[\0-\x08\x0e-\x1f\x7f]")
+_PROGRAMS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 _TEXT = 100
 
 # Nothing in the file system is changed by these, whatever their arguments; a redirection is looked at by itself.
 _HARMLESS = frozenset((
     ":", "[", "basename", "break", "cat", "cd", "cmp", "continue", "cut", "diff", "dirname",
     "dpkg-query", "dpkg-vendor", "echo", "egrep", "exit", "expr", "false", "fgrep", "grep", "groups", "head",
-    "id", "ischroot", "local", "logname", "ls", "md5sum", "paste", "printf", "pwd", "read", "readlink",
+    "id", "ischroot", "logname", "ls", "md5sum", "paste", "pwd", "read", "readlink",
     "realpath", "return", "seq", "set", "sha1sum", "sha256sum", "shift", "sleep", "stat", "tail", "test", "tr",
     "true", "tty", "type", "uname", "wc", "which", "whoami"
 ))  # fmt: skip
@@ -87,6 +90,7 @@ def classify(controls: Mapping[str, bytes], package: str, architecture: str) -> 
     """What the maintainer scripts of one package, by name, would do when it is installed on a fresh system."""
     variables: dict[str, Word] = {
         "DPKG_ROOT": "",
+        "PATH": ":".join(_PROGRAMS),
         "DPKG_MAINTSCRIPT_PACKAGE": package,
         "DPKG_MAINTSCRIPT_ARCH": architecture,
     }
@@ -132,6 +136,7 @@ class _Reading:
         self.does: set[str] = set()
         self.actions: list[Action] = []
         self.unknown: set[tuple[int, str]] = set()
+        self._bash = False
 
     def made(self, kind: type[T]) -> tuple[T, ...]:
         """The actions of one kind, in the script's order."""
@@ -155,16 +160,20 @@ class _Reading:
             text = data.decode()
         except UnicodeDecodeError:
             text = ""
-        if not _SHELLS.match(first) or not text or "\0" in text:
+        if not _SHELLS.match(first) or not text:
             self.unknown.add((1, _shown(first.decode(errors="replace"))))
             return
+        if odd := _SPACES.search(text):  # a space to some programs, a part of a word to others
+            self.unknown.add((text.count("\n", 0, odd.start()) + 1, f"a character that is no plain text: {odd[0]!a}"))
+            return
+        self._bash = b"bash" in first
         walk(text, self._command, arguments=arguments, variables=variables, outputs=outputs)
 
     def _command(self, command: Command) -> Truth:
         words, name = command.words, command.name
         if not words:
-            return Truth.YES
-        if name is None or None in words[:1]:
+            return Truth.MAYBE
+        if name is None or ((folder := str(words[0]).rpartition("/")[0]) and folder not in _PROGRAMS):
             return self._not_known(command)
         if kind := _KINDS.get(name):
             self.does.add(kind)
@@ -190,6 +199,15 @@ class _Reading:
     def _redirection(self, command: Command) -> Truth | None:
         target = command.words[1]
         return Truth.YES if re.fullmatch(r"/dev/(null|stderr|stdout|tty)|&[0-9-]", target or "") else None
+
+    def _path(self, command: Command) -> Truth | None:
+        return Truth.YES if set((command.words[1] or "?").split(":")) <= set(_PROGRAMS) else None
+
+    def _double_brackets(self, _: Command) -> Truth | None:
+        return Truth.MAYBE if self._bash else None  # another shell looks for a program of that name
+
+    def _printed(self, command: Command) -> Truth | None:
+        return None if (command.words[1:2] or ("",))[0] == "-v" else Truth.MAYBE  # into a variable
 
     def _source(self, command: Command) -> Truth | None:
         if command.words[1:] != (_DEBCONF,):
@@ -346,6 +364,9 @@ class _Reading:
 _TRIGGERS = ("interest", "activate")
 _SPECIAL = {
     ">": "redirection",
+    "PATH=": "path",
+    "[[": "double_brackets",
+    "printf": "printed",
     ".": "source",
     "source": "source",
     "command": "lookup",

@@ -5,45 +5,34 @@ functions with their arguments, and into both branches of what cannot be known. 
 does not understand becomes a command without a name, which nobody who asks knows either.
 """
 
-import fnmatch
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import IntEnum
 
 import msgspec
 import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
 
+from harness.locking.truth import Test, Truth, Word, matches
+from harness.locking.words import ANY, Words, is_glob
+
 _PARSER = Parser(Language(tree_sitter_bash.language()))
 _NAMES = 200
 _STATEMENTS = 20_000
 _REDIRECTED = ("file_redirect", "heredoc_redirect", "herestring_redirect")
-_PATH_TESTS = tuple(f"-{letter}" for letter in "abcdefghkprsuwxGLNOS")
-_NUMBER_TESTS = ("-eq", "-ne", "-lt", "-le", "-gt", "-ge")
-
-Word = str | None
-"""A word of a command: its text, or null where only a run of the script could tell."""
-
-
-class Truth(IntEnum):
-    """Whether a command succeeds: Kleene's logic, in which a fresh system presumably lacks what a script looks for."""
-
-    NO = -2
-    PRESUMABLY_NOT = -1
-    MAYBE = 0
-    PRESUMABLY = 1
-    YES = 2
-
-    @property
-    def opposite(self) -> "Truth":
-        """The truth of the negation."""
-        return Truth(-self)
+_HEEDED = re.compile(r"PATH|ENV|BASH_ENV|PS4|LD_[A-Z_]+|PYTHONPATH|PYTHONHOME")  # they decide what a name runs
+_SPECIAL_BUILTINS = frozenset((
+    ":", ".", "source", "eval", "exec", "exit", "export", "readonly", "return", "set", "shift", "times", "trap",
+    "unset", "break", "continue", "local", "declare", "typeset", "command", "builtin", "[", "[[", "test", "read",
+))  # fmt: skip
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Command(msgspec.Struct, frozen=True):
     """A simple command. `line` counts from 1; `certain` says whether it runs, as far as can be told.
 
-    A redirection into a file is a command of its own, with the words `>` and the file.
+    A redirection into a file is a command of its own, with the words `>` and the file; so is giving a value to a
+    variable that decides what names run, with the words `PATH=` and the value.
     """
 
     line: int
@@ -64,9 +53,9 @@ Run = Callable[[Command], Truth]
 class _EndError(Exception):
     """The script, or one of its functions, ends here."""
 
-    def __init__(self, *, function: bool, failed: bool) -> None:
+    def __init__(self, *, function: bool, truth: Truth) -> None:
         self.function = function
-        self.failed = failed
+        self.truth = truth
 
 
 def walk(
@@ -95,15 +84,18 @@ def _first_error(node: Node) -> int:
     return node.start_point[0] + 1
 
 
-class _Walk:
+class _Walk(Words):
     def __init__(
         self, run: Run, arguments: Sequence[Word], variables: Mapping[str, Word], outputs: Mapping[str, str]
     ) -> None:
         self._run = run
+        super().__init__(arguments, variables)
         self._outputs = outputs
-        self._arguments = list(arguments)
-        self._variables = dict(variables)
-        self._functions: dict[str, list[Node]] = {}
+        self._functions: dict[str, tuple[Node, ...]] = {}  # each that a name may stand for
+        self._surely: frozenset[str] = frozenset()  # the names that stand for a function on every way to here
+        self._assigned: list[str] = []  # each variable that was set, in order; `@` are the arguments
+        self._jumps = 0  # how often statements may have been left early
+        self._locals: list[dict[str, Word]] = []  # what is put back behind each call
         self._certain = True
         self._over = False  # whether the script may have ended already
         self._calls: list[str] = []
@@ -122,7 +114,13 @@ class _Walk:
     def _body(self, nodes: Iterable[Node]) -> Truth:
         truth = Truth.YES
         for node in nodes:
-            if node.type != "comment":
+            if node.type == "comment":
+                continue
+            if node.next_sibling is not None and node.next_sibling.type == "&":
+                truth = Truth.MAYBE
+                with self._subshell():
+                    self._visit(node)
+            else:
                 truth = self._visit(node)
         return truth
 
@@ -152,20 +150,33 @@ class _Walk:
 
     @contextmanager
     def _subshell(self) -> Iterator[None]:
-        """Statements that can neither set the script's variables nor end it."""
+        """Statements that can neither set the script's variables and functions nor end it."""
         variables, arguments, over = dict(self._variables), list(self._arguments), self._over
+        functions, surely, assigned = dict(self._functions), self._surely, len(self._assigned)
         try:
             yield
         except _EndError:
             pass
         finally:
             self._variables, self._arguments, self._over = variables, arguments, over
+            self._functions, self._surely = functions, surely
+            del self._assigned[assigned:]
+
+    def _printed(self, node: Node) -> Word:
+        command = (node.text or b"").decode().strip("$()`").strip()
+        if command in self._outputs and not self._functions:
+            return self._outputs[command]
+        with self._subshell():
+            self._visit(node)
+        return None
 
     def _visit_command_substitution(self, node: Node) -> Truth:
-        # Whatever it prints, it runs.
+        # Whatever it prints, it runs. Between backquotes a backslash hides what is read once more.
+        if (node.text or b"").startswith(b"`") and re.search(rb"\\[`$\"\\]", node.text or b""):
+            return self._unknown(node)
         if any(child.type in _REDIRECTED for child in node.named_children):
             for child in node.named_children:
-                self._redirect(child)
+                self._redirect(child) if child.type in _REDIRECTED else self._unknown(child)
             return Truth.MAYBE
         return self._visit_subshell(node)
 
@@ -173,7 +184,12 @@ class _Walk:
         name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
         if name is None or body is None:
             return self._unknown(node)
-        self._functions.setdefault((name.text or b"").decode(), []).append(body)
+        called = (name.text or b"").decode()
+        if called in _SPECIAL_BUILTINS or node.children[0].type == "function":  # which shells take in their own ways
+            return self._unknown(node)
+        others = tuple(other for other in self._functions.get(called, ()) if other != node)
+        self._functions[called] = (*others, node)
+        self._surely |= {called}
         return Truth.YES
 
     def _visit_negated_command(self, node: Node) -> Truth:
@@ -219,7 +235,9 @@ class _Walk:
         for item in (child for child in node.named_children if child.type == "case_item"):
             patterns = item.children_by_field_name("value")
             body = [child for child in item.named_children if child not in patterns]
-            truth = max(_matches(value, self._word(pattern)) for pattern in patterns)
+            whole = not any(pattern.next_sibling in patterns for pattern in patterns)  # `a"*"` comes as two
+            known = [self._pattern(pattern) for pattern in patterns]
+            truth = max(matches(value, pattern if whole else None) for pattern in known)
             here = min(reach, truth)
             if here is not Truth.NO:
                 with self._branch(here):
@@ -237,31 +255,47 @@ class _Walk:
             return self._unknown(node)
         name = (variable.text or b"").decode()
         values = [word for child in node.children_by_field_name("value") for word in self._words(child)]
-        unknown = not values or None in values or len(values) > _NAMES or any(_is_glob(word) for word in values if word)
-        if unknown:
-            self._forget(body)
-            self._variables[name] = None
-            with self._branch(Truth.MAYBE):
+        known = values and None not in values and len(values) <= _NAMES and node.children[0].type == "for"
+        if known and not any(is_glob(word) for word in values if word):
+            jumps, assigned, surely = self._jumps, len(self._assigned), self._surely
+            for value in values:
+                self._assign(name, value, node)
                 self._visit(body)
-            self._forget(body)
-            return Truth.MAYBE
-        for value in values:
-            self._variables[name] = value
-            self._visit(body)
+            if self._jumps == jumps:
+                return Truth.MAYBE
+            self._doubt(self._assigned[assigned:])
+            self._surely = surely
+        self._repeat([body], lambda: self._assign(name, None, node))
         return Truth.MAYBE
 
     def _visit_while_statement(self, node: Node) -> Truth:
-        self._forget(node)
-        with self._branch(Truth.MAYBE):
-            self._body(child for child in node.named_children if child.type not in _REDIRECTED)
-        self._forget(node)
+        self._repeat([child for child in node.named_children if child.type not in _REDIRECTED])
         return Truth.MAYBE
+
+    def _repeat(self, nodes: Sequence[Node], first: Callable[[], None] = lambda: None) -> None:
+        """Statements that run any number of times: visited until another time changes nothing."""
+        while True:
+            jumps, assigned = self._jumps, len(self._assigned)
+            before = (dict(self._variables), list(self._arguments), dict(self._functions))
+            with self._branch(Truth.MAYBE):
+                first()
+                self._body(nodes)
+            if self._jumps != jumps:
+                self._doubt(self._assigned[assigned:])
+            if before == (self._variables, self._arguments, self._functions):
+                return
 
     def _visit_redirected_statement(self, node: Node) -> Truth:
         redirects = [child for child in node.named_children if child.type in _REDIRECTED]
         # The grammar takes words behind a redirection's file for files: they are the command's.
         more = [word for redirect in redirects for word in self._redirect(redirect)]
         truth = Truth.YES
+        if any(child.type.startswith("&>") for redirect in redirects for child in redirect.children):
+            with self._subshell():  # to dash it is a `&` and a redirection
+                for child in node.named_children:
+                    if child.type not in _REDIRECTED:
+                        self._visit(child)
+            return Truth.MAYBE if not more else self._unknown(node)
         for child in node.named_children:
             if child.type == "command":
                 truth = self._command(child, more)
@@ -273,53 +307,94 @@ class _Walk:
 
     def _redirect(self, node: Node) -> list[Word]:
         if node.type != "file_redirect":
+            more: list[Word] = []
+            quoted = any(child.type == "heredoc_start" and _is_quoted(child) for child in node.named_children)
             for child in node.named_children:
                 if child.type in _REDIRECTED:
-                    self._redirect(child)
+                    more += self._redirect(child)
                 elif child.type == "heredoc_body":
-                    self._substitutions(child)
+                    self._word(child) if not quoted else None
                 elif child.type not in ("heredoc_start", "heredoc_end", "file_descriptor"):
                     with self._branch(Truth.MAYBE):
-                        self._visit(child) if hasattr(self, f"_visit_{child.type}") else self._word(child)
-            return []
-        words = [word for child in node.children_by_field_name("destination") for word in self._words(child)]
+                        if hasattr(self, f"_visit_{child.type}") and child.type != "command_substitution":
+                            self._visit(child)
+                        else:
+                            more += self._words(child)
+            return more
+        destinations = node.children_by_field_name("destination")
+        target = self._word(destinations[0]) if destinations else None
         operator = next((child.type for child in node.children if not child.is_named), "")
         if operator.startswith((">", "&>")) or operator == "<>":
-            text = (node.text or b"").decode()
-            target = words[0] if words else None
             target = f"&{target}" if operator == ">&" and target is not None else target
-            self._run(self._made(node, (">", target), text))
-        return words[1:]
+            self._run(self._made(node, (">", target), (node.text or b"").decode()))
+        return [word for child in destinations[1:] for word in self._words(child)]
 
-    def _visit_variable_assignment(self, node: Node) -> Truth:
+    def _visit_variable_assignment(self, node: Node, *, splits: bool = False) -> Truth:
         name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
-        words = self._words(value) if value is not None else [""]
+        words = [""] if value is None else self._words(value) if splits else [self._word(value)]
         if name is None or name.type != "variable_name":
             return self._unknown(node)
         known = len(words) == 1 and any(child.type == "=" for child in node.children)
-        self._variables[(name.text or b"").decode()] = words[0] if known else ("" if not words else None)
-        return Truth.MAYBE if value is not None and value.type == "command_substitution" else Truth.YES
+        self._assign((name.text or b"").decode(), words[0] if known else ("" if not words else None), node)
+        return Truth.MAYBE if value is not None and None in words else Truth.YES
+
+    def _assign(self, name: Word, value: Word, node: Node) -> None:
+        """Give a variable its value."""
+        if name is None or not _IDENTIFIER.fullmatch(name):
+            self._unknown(node)
+            return
+        if _HEEDED.fullmatch(name):
+            self._run(self._made(node, (f"{name}=", value), _line(node)))
+        self._variables[name] = value
+        self._assigned.append(name)
+
+    def _set_arguments(self, words: Iterable[Word]) -> None:
+        self._arguments = list(words)
+        self._assigned.append("@")
+
+    def _doubt(self, names: Iterable[str]) -> None:
+        """Make unknown what was set where the statements that set it may have been left early."""
+        for name in names:
+            if name == "@":
+                self._arguments = list(ANY)
+            else:
+                self._variables[name] = None
 
     def _visit_variable_assignments(self, node: Node) -> Truth:
         return self._body(node.named_children)
 
     def _visit_declaration_command(self, node: Node) -> Truth:
+        local = node.children[0].type == "local"
         for child in node.named_children:
+            name = child.child_by_field_name("name") if child.type == "variable_assignment" else child
+            text = ((name.text if name is not None else None) or b"").decode()
+            if local and self._locals and _IDENTIFIER.fullmatch(text):
+                self._locals[-1].setdefault(text, self._variables.get(text))
             if child.type == "variable_assignment":
-                self._visit(child)
-            elif child.type not in ("variable_name", "word"):
+                self._visit_variable_assignment(child, splits=True)
+            elif text in ("-x", "-r", "-p") and node.children[0].type != "declare":
+                continue
+            elif not _IDENTIFIER.fullmatch(text):
                 self._words(child)
-        return Truth.YES
+                self._unknown(node)
+            elif local:
+                self._assign(text, None, node)
+        return Truth.MAYBE
 
     def _visit_unset_command(self, node: Node) -> Truth:
         for child in node.named_children:
             if child.type == "variable_name":
-                self._variables[(child.text or b"").decode()] = ""
-        return Truth.YES
+                self._assign((child.text or b"").decode(), "", node)
+            elif child.text != b"-v":
+                self._words(child)
+                return self._unknown(node)
+        return Truth.MAYBE
 
     def _visit_test_command(self, node: Node) -> Truth:
-        words = list(self._test_words(node))[1:-1]
-        return _Test(words).truth() if node.children[0].type == "[" else Truth.MAYBE
+        words = list(self._test_words(node))
+        if words[0] != "[":  # `[[`, which is a command like another to dash
+            return self._run(self._made(node, words[:1], _line(node)))
+        return Test(words[1:-1]).truth()
 
     def _test_words(self, node: Node) -> Iterator[Word]:
         for child in node.children:
@@ -327,8 +402,11 @@ class _Walk:
                 yield from self._test_words(child)
             elif child.is_named and child.type != "test_operator":
                 yield from self._words(child)
+            elif re.search("[<>&|;()]", text := (child.text or b"").decode()) and not _is_double(node):
+                self._unknown(node)  # it is the shell's, not the test's
+                yield None
             else:
-                yield (child.text or b"").decode()
+                yield text
 
     # Commands
 
@@ -337,68 +415,121 @@ class _Walk:
 
     def _command(self, node: Node, more: Sequence[Word]) -> Truth:
         words: list[Word] = []
-        for child in node.named_children:
+        before, given = dict(self._variables), set[str]()
+        for child in node.children:
             if child.type == "variable_assignment":
-                value = child.child_by_field_name("value")
-                if value is not None:
-                    self._words(value)
+                self._visit_variable_assignment(child)
+                given.add((((name := child.child_by_field_name("name")) and name.text) or b"").decode())
             elif child.type in _REDIRECTED:
                 more = [*more, *self._redirect(child)]
             elif child.type == "command_name":
                 words += [word for part in child.named_children for word in self._words(part)]
-            else:
+            elif child.is_named:
                 words += self._words(child)
+            else:
+                words.append((child.text or b"").decode())
         words += more
         text = " ".join((node.text or b"").decode().replace("\\\n", " ").split())
-        return self._call(self._made(node, words, text))
+        truth = self._call(self._made(node, words, text), node)
+        if not words or words[0] in _SPECIAL_BUILTINS or words[0] in self._functions:
+            self._doubt(given if words else ())  # shells differ in what they keep
+        else:
+            self._variables.update({variable: before.get(variable) for variable in given})
+        return truth
 
-    def _call(self, command: Command) -> Truth:
+    def _call(self, command: Command, node: Node) -> Truth:
+        name = command.words[0] if command.words else None
+        if name is None or name not in self._functions:
+            return self._builtin(command, node)
+        truth = self._function(command, self._functions[name], surely=name in self._surely)
+        if name in self._surely:
+            return truth
+        with self._branch(Truth.MAYBE):
+            self._builtin(command, node)
+        return Truth.MAYBE
+
+    def _builtin(self, command: Command, node: Node) -> Truth:
         words = command.words
         match words[0] if words else "":
-            case str(name) if name in self._functions:
-                return self._function(command, self._functions[name])
-            case "exit" | "return" as ending:
+            case "exit" | "return" as ending if ending == "exit" or self._calls:
                 self._run(command)
-                failed = len(words) > 1 and words[1] != "0"
-                raise _EndError(function=ending == "return", failed=failed)
-            case "set" if "--" in words:
-                self._arguments = list(words[words.index("--") + 1 :])
+                status = words[1] if len(words) > 1 else None
+                truth = Truth.MAYBE if status is None else Truth.YES if status == "0" else Truth.NO
+                raise _EndError(function=ending == "return", truth=truth)
+            case "break" | "continue":
+                self._jumps += 1
+            case "set":
+                self._set(words[1:])
                 return Truth.YES
             case "shift":
-                self._arguments = self._arguments[1:] if len(words) == 1 else [None] * 9
+                self._set_arguments(self._arguments[1:] if len(words) == 1 else ANY)
                 return Truth.YES
             case "read":
                 for variable in words[1:]:
-                    if variable is not None:
-                        self._variables[variable] = None
+                    if variable is None or not variable.startswith("-"):
+                        self._assign(variable, None, node)
                 return Truth.MAYBE
             case "test":
-                return _Test(list(words[1:])).truth()
+                return Test(words[1:]).truth()
             case "command" if len(words) > 1 and not (words[1] or "-").startswith("-"):
-                return self._run(Command(command.line, words[1:], command.text, command.certain))
+                return self._builtin(msgspec.structs.replace(command, words=words[1:]), node)
         return self._run(command)
 
-    def _function(self, command: Command, bodies: Sequence[Node]) -> Truth:
+    def _set(self, words: Sequence[Word]) -> None:
+        """What `set` does to the arguments: options leave them."""
+        rest = list(words)
+        while rest and rest[0] is not None and rest[0][:1] in ("-", "+"):
+            option = rest.pop(0)
+            if option in ("-", "--"):
+                if rest or option == "--":
+                    self._set_arguments(rest)
+                return
+            if option is not None and option.endswith("o") and rest:
+                rest.pop(0)
+        if rest:
+            self._set_arguments(ANY if rest[0] is None else rest)
+
+    def _function(self, command: Command, definitions: Sequence[Node], *, surely: bool) -> Truth:
         name = str(command.words[0])
         if self._calls.count(name) > 1:
-            return Truth.MAYBE  # it was visited already for whatever arguments
+            self._forget()  # it was visited already, for whatever arguments and variables
+            return Truth.MAYBE
         again = name in self._calls
         arguments, certain = self._arguments, self._certain
+        jumps, assigned, sure = self._jumps, len(self._assigned), self._surely
         self._calls.append(name)
+        self._locals.append({})
         truth = Truth.MAYBE
+        only = len(definitions) == 1 and surely and not again
         try:
-            for body in bodies:  # more than one where branches define it each in its own way
-                self._arguments = [None] * 9 if again else list(command.words[1:])
-                with self._branch(Truth.YES if len(bodies) == 1 and not again else Truth.MAYBE):
-                    truth = self._visit(body)
+            for definition in definitions:  # more than one where branches define it each in its own way
+                self._arguments = list(ANY) if again else list(command.words[1:])
+                with self._branch(Truth.YES if only else Truth.MAYBE):
+                    if again:
+                        self._forget()
+                    truth = self._body_of(definition)
         except _EndError as end:
             if not end.function:
                 raise
-            truth = Truth.NO if end.failed else Truth.YES
+            truth = end.truth
         finally:
             self._calls.pop()
+            if self._jumps != jumps:
+                self._doubt(self._assigned[assigned:])
+                self._surely = sure
             self._arguments, self._certain = arguments, certain
-        return truth if len(bodies) == 1 else Truth.MAYBE
+            self._variables.update(self._locals.pop())
+        return truth if only and self._jumps == jumps else Truth.MAYBE
+
+    def _forget(self) -> None:
+        self._variables = dict.fromkeys(self._variables)
+
+    def _body_of(self, definition: Node) -> Truth:
+        for redirect in definition.children_by_field_name("redirect"):
+            if self._redirect(redirect):
+                self._unknown(redirect)
+        body = definition.child_by_field_name("body")
+        return self._visit(body) if body is not None else self._unknown(definition)
 
     @contextmanager
     def _branch(self, reach: Truth) -> Iterator[None]:
@@ -407,193 +538,23 @@ class _Walk:
             yield
             return
         certain, before, arguments = self._certain, dict(self._variables), list(self._arguments)
+        surely = self._surely
         self._certain = certain and reach >= Truth.PRESUMABLY
         try:
             yield
         except _EndError as end:
             # What fails is not how a package is installed; what ends early may leave the rest undone.
-            if not end.failed and reach >= Truth.MAYBE:
+            if end.truth is not Truth.NO and reach >= Truth.MAYBE:
                 certain = False
                 self._over = self._over or not end.function
+            self._jumps += end.function
         finally:
-            self._certain = certain
+            self._certain, self._surely = certain, surely
             for name, value in self._variables.items():
                 if name not in before or before[name] != value:
                     self._variables[name] = None
             if self._arguments != arguments:
-                self._arguments = [None] * 9
-
-    def _forget(self, node: Node) -> None:
-        """Make unknown what a loop's statements set, because they run any number of times."""
-        for child in _descendants(node):
-            if child.type == "variable_name" and child.parent is not None:
-                if child.parent.type in ("variable_assignment", "for_statement", "declaration_command"):
-                    self._variables[(child.text or b"").decode()] = None
-            elif child.type == "command" and (child.text or b"").startswith(b"shift"):
-                self._arguments = [None] * 9
-
-    # Words
-
-    def _words(self, node: Node) -> list[Word]:
-        """The words of a node: as a rule one; several for `$@`, none for an empty variable without quotes."""
-        text = (node.text or b"").decode()
-        if text in ('"$@"', "$@", "$*"):
-            return list(self._arguments)
-        word = self._word(node)
-        return [] if word == "" and node.type in ("simple_expansion", "expansion") else [word]
-
-    def _word(self, node: Node) -> Word:
-        text = (node.text or b"").decode()
-        match node.type:
-            case "word" | "number" | "extglob_pattern" | "regex" | "variable_name" | "special_variable_name":
-                self._substitutions(node)
-                return None if node.named_child_count and node.type != "number" else _unescaped(text)
-            case "raw_string":
-                return text[1:-1]
-            case "string":
-                return self._joined(node, node.start_byte + 1, node.end_byte - 1)
-            case "concatenation" | "command_name":
-                return self._joined(node, node.start_byte, node.end_byte)
-            case "string_content":
-                return _unquoted(text)
-            case "simple_expansion":
-                return self._value(text[1:])
-            case "expansion":
-                return self._expansion(node)
-            case "command_substitution":
-                if (said := self._outputs.get(text.strip("$()`").strip())) is not None:
-                    return said
-                with self._subshell():
-                    self._visit(node)
-                return None
-            case "arithmetic_expansion" | "heredoc_body":
-                self._substitutions(node)
-                return None
-        self._substitutions(node)
-        self._unknown(node)
-        return None
-
-    def _joined(self, node: Node, start: int, end: int) -> Word:
-        parts: list[Word] = []
-        source, position = node.text or b"", start
-        for child in node.named_children:
-            parts += [source[position - node.start_byte : child.start_byte - node.start_byte].decode()]
-            parts += [self._word(child)]
-            position = child.end_byte
-        parts += [source[position - node.start_byte : end - node.start_byte].decode()]
-        known = [part for part in parts if part is not None]
-        return "".join(known) if len(known) == len(parts) else None
-
-    def _expansion(self, node: Node) -> Word:
-        children = node.named_children
-        if not children or children[0].type not in ("variable_name", "special_variable_name"):
-            self._substitutions(node)
-            return None
-        value = self._value((children[0].text or b"").decode())
-        operators = [child.type for child in node.children if not child.is_named][1:-1]
-        rest = [self._word(child) for child in children[1:]]
-        if not operators and not rest:
-            return value
-        if operators == [":-"] and value is not None:
-            return value or (rest[0] if rest else "")
-        return None
-
-    def _value(self, name: str) -> Word:
-        if name.isdecimal():
-            place = int(name)
-            if place == 0:
-                return None
-            return self._arguments[place - 1] if place <= len(self._arguments) else ""
-        if name == "#":
-            return None if None in self._arguments else str(len(self._arguments))
-        return self._variables.get(name)
-
-    def _substitutions(self, node: Node) -> None:
-        """Visit the commands inside of a word."""
-        for child in node.named_children:
-            if child.type == "command_substitution":
-                self._word(child)
-            elif child.type == "process_substitution":
-                self._unknown(child)
-            else:
-                self._substitutions(child)
-
-
-class _Test:
-    """The words of `[ … ]` as a truth. Grammar: POSIX, with `-a` and `-o`."""
-
-    def __init__(self, words: Sequence[Word]) -> None:
-        self._words = list(words)
-        self._place = 0
-
-    def truth(self) -> Truth:
-        if not self._words:
-            return Truth.NO
-        truth = self._or()
-        return truth if self._place == len(self._words) else Truth.MAYBE
-
-    def _peek(self, ahead: int = 0) -> Word:
-        place = self._place + ahead
-        return self._words[place] if place < len(self._words) else ""
-
-    def _or(self) -> Truth:
-        truth = self._and()
-        while self._peek() == "-o":
-            self._place += 1
-            truth = max(truth, self._and())
-        return truth
-
-    def _and(self) -> Truth:
-        truth = self._not()
-        while self._peek() == "-a":
-            self._place += 1
-            truth = min(truth, self._not())
-        return truth
-
-    def _not(self) -> Truth:
-        if self._peek() == "!":
-            self._place += 1
-            return self._not().opposite
-        if self._peek() == "(":
-            self._place += 1
-            truth = self._or()
-            self._place += 1
-            return truth
-        return self._primary()
-
-    def _primary(self) -> Truth:
-        first, second, third = (self._peek(ahead) for ahead in range(3))
-        left = len(self._words) - self._place
-        if left >= 3 and second in ("=", "==", "!=", *_NUMBER_TESTS, "-nt", "-ot", "-ef"):
-            self._place += 3
-            return _compared(first, str(second), third)
-        if left >= 2 and first in ("-n", "-z"):
-            self._place += 2
-            empty = Truth.MAYBE if second is None else Truth.NO if second else Truth.YES
-            return empty if first == "-z" else empty.opposite
-        if left >= 2 and first in _PATH_TESTS:
-            self._place += 2
-            return Truth.MAYBE if second is None else Truth.PRESUMABLY_NOT if second else Truth.NO
-        self._place += 1
-        return Truth.MAYBE if first is None else Truth.YES if first else Truth.NO
-
-
-def _compared(one: Word, operator: str, other: Word) -> Truth:
-    if one is None or other is None:
-        return Truth.MAYBE
-    if operator in ("=", "=="):
-        return Truth.YES if one == other else Truth.NO
-    if operator == "!=":
-        return Truth.NO if one == other else Truth.YES
-    return Truth.MAYBE
-
-
-def _matches(value: Word, pattern: Word) -> Truth:
-    if pattern == "*":
-        return Truth.YES
-    if value is None or pattern is None:
-        return Truth.MAYBE
-    return Truth.YES if fnmatch.fnmatchcase(value, pattern) else Truth.NO
+                self._arguments = list(ANY)
 
 
 def _clauses(node: Node) -> Iterator[tuple[list[Node], list[Node]]]:
@@ -615,30 +576,16 @@ def _clauses(node: Node) -> Iterator[tuple[list[Node], list[Node]]]:
     yield from clauses
 
 
-def _descendants(node: Node) -> Iterator[Node]:
-    for child in node.named_children:
-        yield child
-        yield from _descendants(child)
+def _line(node: Node) -> str:
+    return (node.text or b"").decode().partition("\n")[0]
 
 
-def _is_glob(text: str) -> bool:
-    return any(letter in text for letter in "*?[~{")
+def _is_quoted(node: Node) -> bool:
+    return re.search(rb"[\\\"']", node.text or b"") is not None
 
 
-def _unescaped(text: str) -> str:
-    out, letters = [], iter(text)
-    for letter in letters:
-        taken = next(letters, "") if letter == "\\" else letter
-        out.append("" if taken == "\n" else taken)
-    return "".join(out)
-
-
-def _unquoted(text: str) -> str:
-    out, letters = [], iter(text)
-    for letter in letters:
-        if letter != "\\":
-            out.append(letter)
-            continue
-        taken = next(letters, "")
-        out.append("" if taken == "\n" else taken if taken in '$`"\\' else letter + taken)
-    return "".join(out)
+def _is_double(node: Node) -> bool:
+    """Whether it is within `[[`, or is that."""
+    while node.type != "test_command" and node.parent is not None:
+        node = node.parent
+    return (node.text or b"").startswith(b"[[")

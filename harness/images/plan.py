@@ -111,7 +111,7 @@ def _read_wheels(inputs: Inputs, readings: Readings) -> Iterator[tuple[str, str,
         large = found.size > inputs.spec.large_wheel
         yield f"wheel:{wheel.name}" if large else SMALL_WHEELS, wheel.name, found.entries
     for name, requirement in unmet_needs(inputs.spec, inputs.python, needs):
-        raise _unmet("python.txt", f"meets {requirement}, which {name} needs", inputs.spec)
+        raise _unmet("python.txt", f"does not meet {requirement}, which {name} needs", inputs.spec)
 
 
 def _check_asked(inputs: Inputs) -> None:
@@ -122,14 +122,14 @@ def _check_asked(inputs: Inputs) -> None:
     """
     spec = inputs.spec
     for package in missing_packages(spec, inputs.debian):
-        raise _unmet("debian.lock", f"is {package}, which docker/{spec.name}.yaml names", spec)
+        raise _unmet("debian.lock", f"lacks {package}, which docker/{spec.name}.yaml names", spec)
     for requirement in unmet_requirements(spec, inputs.python):
-        raise _unmet("python.txt", f"meets {requirement}, which docker/{spec.name}.yaml asks for", spec)
+        raise _unmet("python.txt", f"does not meet {requirement}, which docker/{spec.name}.yaml asks for", spec)
 
 
-def _unmet(lock: str, what: str, spec: ImageSpec) -> IntegrityError:
+def _unmet(lock: str, problem: str, spec: ImageSpec) -> IntegrityError:
     return IntegrityError(
-        f"{lock} has nothing that {what}",
+        f"{lock} {problem}",
         hint=f"Restore {lock} from version control, or make it again: `harness lock {spec.name}`.",
     )
 

@@ -553,7 +553,7 @@ def test_a_lock_without_what_a_package_needs_is_refused(needs: str, checkout: Ch
 @pytest.mark.parametrize("old", ["packages: [base]", "requirements: [small]"])
 def test_a_lock_without_what_the_spec_names_makes_no_image(old: str, checkout: Checkout) -> None:
     checkout.spec = checkout.spec.replace(old, old.replace("]", ", absent]"))
-    with pytest.raises(IntegrityError, match=r"has nothing that .* absent, which docker/tiny\.yaml") as refused:
+    with pytest.raises(IntegrityError, match=r"(lacks|does not meet) absent, which docker/tiny\.yaml") as refused:
         make(checkout.write())
     assert "harness lock tiny" in (refused.value.hint or "")
     assert not (checkout.folder / "image.lock").exists()
@@ -563,7 +563,7 @@ def test_a_lock_with_another_version_than_the_spec_asks_for_makes_no_image(check
     checkout.spec = checkout.spec.replace("requirements: [small]", "requirements: [small>=1]")
     make(checkout.write())
     checkout.spec = checkout.spec.replace("small>=1", "small>=2")
-    with pytest.raises(IntegrityError, match=r"python\.txt has nothing that meets small>=2"):
+    with pytest.raises(IntegrityError, match=r"python\.txt does not meet small>=2"):
         make(checkout.write())
 
 
@@ -571,8 +571,8 @@ def test_a_lock_with_another_version_than_the_spec_asks_for_makes_no_image(check
     ("metadata", "problem"),
     [
         ("Requires-Dist: large>=1", None),
-        ("Requires-Dist: large>=2", r"nothing that meets large>=2, which small needs"),
-        ("Requires-Dist: absent", "nothing that meets absent, which small needs"),
+        ("Requires-Dist: large>=2", "does not meet large>=2, which small needs"),
+        ("Requires-Dist: absent", "does not meet absent, which small needs"),
         ("Requires-Dist: absent; platform_machine == 'aarch64'", None),
         ("Requires-Dist: absent; extra == 'more'", None),
         ("Requires-Python: >=3.11", None),

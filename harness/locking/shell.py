@@ -51,10 +51,10 @@ Run = Callable[[Command], Truth]
 
 
 class _EndError(Exception):
-    """The script, or one of its functions, ends here."""
+    """The script ends here, or a function, or a time of a loop: what `exit`, `return`, `break` and `continue` do."""
 
-    def __init__(self, *, function: bool, truth: Truth) -> None:
-        self.function = function
+    def __init__(self, ending: str, truth: Truth) -> None:
+        self.ending = ending
         self.truth = truth
 
 
@@ -95,6 +95,7 @@ class _Walk(Words):
         self._surely: frozenset[str] = frozenset()  # the names that stand for a function on every way to here
         self._assigned: list[str] = []  # each variable that was set, in order; `@` are the arguments
         self._jumps = 0  # how often statements may have been left early
+        self._loops = 0  # around the statement, in the same function and shell
         self._locals: list[dict[str, Word]] = []  # what is put back behind each call
         self._certain = True
         self._over = False  # whether the script may have ended already
@@ -153,13 +154,14 @@ class _Walk(Words):
         """Statements that can neither set the script's variables and functions nor end it."""
         variables, arguments, over = dict(self._variables), list(self._arguments), self._over
         functions, surely, assigned = dict(self._functions), self._surely, len(self._assigned)
+        loops, self._loops = self._loops, 0
         try:
             yield
         except _EndError:
             pass
         finally:
             self._variables, self._arguments, self._over = variables, arguments, over
-            self._functions, self._surely = functions, surely
+            self._functions, self._surely, self._loops = functions, surely, loops
             del self._assigned[assigned:]
 
     def _printed(self, node: Node) -> Word:
@@ -260,7 +262,7 @@ class _Walk(Words):
             jumps, assigned, surely = self._jumps, len(self._assigned), self._surely
             for value in values:
                 self._assign(name, value, node)
-                self._visit(body)
+                self._time(lambda: self._visit(body))
             if self._jumps == jumps:
                 return Truth.MAYBE
             self._doubt(self._assigned[assigned:])
@@ -279,11 +281,23 @@ class _Walk(Words):
             before = (dict(self._variables), list(self._arguments), dict(self._functions))
             with self._branch(Truth.MAYBE):
                 first()
-                self._body(nodes)
+                self._time(lambda: self._body(nodes))
             if self._jumps != jumps:
                 self._doubt(self._assigned[assigned:])
             if before == (self._variables, self._arguments, self._functions):
                 return
+
+    def _time(self, visit: Callable[[], object]) -> None:
+        """Once through a loop, which may be left early."""
+        self._loops += 1
+        try:
+            visit()
+        except _EndError as end:
+            if end.ending not in ("break", "continue"):
+                raise
+            self._jumps += 1
+        finally:
+            self._loops -= 1
 
     def _visit_redirected_statement(self, node: Node) -> Truth:
         redirects = [child for child in node.named_children if child.type in _REDIRECTED]
@@ -365,6 +379,8 @@ class _Walk(Words):
 
     def _visit_declaration_command(self, node: Node) -> Truth:
         local = node.children[0].type == "local"
+        if local and not self._locals:
+            return self._unknown(node)  # outside of a function shells fail, each in its own way
         for child in node.named_children:
             name = child.child_by_field_name("name") if child.type == "variable_assignment" else child
             text = ((name.text if name is not None else None) or b"").decode()
@@ -455,15 +471,17 @@ class _Walk(Words):
                 self._run(command)
                 status = words[1] if len(words) > 1 else None
                 truth = Truth.MAYBE if status is None else Truth.YES if status == "0" else Truth.NO
-                raise _EndError(function=ending == "return", truth=truth)
-            case "break" | "continue":
-                self._jumps += 1
+                raise _EndError(ending, truth)
+            case "break" | "continue" as ending:
+                if not self._loops:
+                    return self._unknown(node)  # shells differ in what they leave then
+                raise _EndError(ending, Truth.YES)
             case "set":
                 self._set(words[1:])
                 return Truth.YES
             case "shift":
                 self._set_arguments(self._arguments[1:] if len(words) == 1 else ANY)
-                return Truth.YES
+                return Truth.MAYBE  # it fails where there are none
             case "read":
                 for variable in words[1:]:
                     if variable is None or not variable.startswith("-"):
@@ -497,6 +515,7 @@ class _Walk(Words):
         again = name in self._calls
         arguments, certain = self._arguments, self._certain
         jumps, assigned, sure = self._jumps, len(self._assigned), self._surely
+        loops, self._loops = self._loops, 0
         self._calls.append(name)
         self._locals.append({})
         truth = Truth.MAYBE
@@ -509,11 +528,12 @@ class _Walk(Words):
                         self._forget()
                     truth = self._body_of(definition)
         except _EndError as end:
-            if not end.function:
+            if end.ending != "return":
                 raise
             truth = end.truth
         finally:
             self._calls.pop()
+            self._loops = loops
             if self._jumps != jumps:
                 self._doubt(self._assigned[assigned:])
                 self._surely = sure
@@ -546,8 +566,8 @@ class _Walk(Words):
             # What fails is not how a package is installed; what ends early may leave the rest undone.
             if end.truth is not Truth.NO and reach >= Truth.MAYBE:
                 certain = False
-                self._over = self._over or not end.function
-            self._jumps += end.function
+                self._over = self._over or end.ending == "exit"
+            self._jumps += end.ending != "exit"
         finally:
             self._certain, self._surely = certain, surely
             for name, value in self._variables.items():

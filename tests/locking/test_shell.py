@@ -79,6 +79,10 @@ PAIRS = [
         "f() { c=true; }; c=true; while [ $x ]; do $c; f; done",
     ),
     ("set -- true; while [ $x ]; do $1; set -- cp; done", "set -- true; while [ $x ]; do $1; set -- true; done"),
+    ("for x in a; do continue; exit 0; done; frobnicate", "for x in a; do exit 0; continue; done; frobnicate"),
+    ("f() { break; }; for x in a; do f; exit 0; done; frobnicate", "for x in a; do break; done; true"),
+    ("f() { shift; }; f || frobnicate", "f() { set --; }; f || frobnicate"),
+    ("x=a; local x=b; [ $x = b ] && exit 0; frobnicate", "f() { local x=b; [ $x = b ] && exit 0; frobnicate; }; f"),
     # Tests
     ("[ a > /etc/x ]", "[ a = /etc/x ]"),
     ("[ x ] || frobnicate; [ x || frobnicate ]", "[ x ] || frobnicate"),

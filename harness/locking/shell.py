@@ -146,8 +146,8 @@ class _Walk(Words):
 
     def _visit_subshell(self, node: Node) -> Truth:
         with self._subshell():
-            return self._body(node.named_children)
-        return Truth.MAYBE
+            self._body(node.named_children)
+        return Truth.MAYBE  # an error ends it alone
 
     @contextmanager
     def _subshell(self) -> Iterator[None]:
@@ -261,12 +261,17 @@ class _Walk(Words):
         if known and not any(is_glob(word) for word in values if word):
             jumps, assigned, surely = self._jumps, len(self._assigned), self._surely
             for value in values:
+                before, start = self._jumps, len(self._assigned)
                 self._assign(name, value, node)
-                self._time(lambda: self._visit(body))
-            if self._jumps == jumps:
-                return Truth.MAYBE
-            self._doubt(self._assigned[assigned:])
-            self._surely = surely
+                last = self._time(lambda: self._visit(body))
+                if self._jumps != before:
+                    self._doubt(self._assigned[start:])
+                if last:
+                    break
+            if self._jumps != jumps:
+                self._doubt(self._assigned[assigned:])
+                self._surely = surely
+            return Truth.MAYBE
         self._repeat([body], lambda: self._assign(name, None, node))
         return Truth.MAYBE
 
@@ -287,8 +292,8 @@ class _Walk(Words):
             if before == (self._variables, self._arguments, self._functions):
                 return
 
-    def _time(self, visit: Callable[[], object]) -> None:
-        """Once through a loop, which may be left early."""
+    def _time(self, visit: Callable[[], object]) -> bool:
+        """Once through a loop; whether it surely was the last time."""
         self._loops += 1
         try:
             visit()
@@ -296,8 +301,10 @@ class _Walk(Words):
             if end.ending not in ("break", "continue"):
                 raise
             self._jumps += 1
+            return end.ending == "break"
         finally:
             self._loops -= 1
+        return False
 
     def _visit_redirected_statement(self, node: Node) -> Truth:
         redirects = [child for child in node.named_children if child.type in _REDIRECTED]

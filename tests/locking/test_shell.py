@@ -83,6 +83,10 @@ PAIRS = [
     ("f() { break; }; for x in a; do f; exit 0; done; frobnicate", "for x in a; do break; done; true"),
     ("f() { shift; }; f || frobnicate", "f() { set --; }; f || frobnicate"),
     ("x=a; local x=b; [ $x = b ] && exit 0; frobnicate", "f() { local x=b; [ $x = b ] && exit 0; frobnicate; }; f"),
+    (
+        "for x in frob a; do y=$x; [ $z ] && break; y=a; done; ${y}nicate",
+        "for x in py; do [ $z ] || continue; ${x}clean a; done",
+    ),
     # Tests
     ("[ a > /etc/x ]", "[ a = /etc/x ]"),
     ("[ x ] || frobnicate; [ x || frobnicate ]", "[ x ] || frobnicate"),
@@ -122,3 +126,10 @@ def test_what_only_some_take_for_a_space_is_unknown(space):
 def test_double_brackets_are_a_test_to_bash_alone():
     assert unknown("[[ -n $x ]]", "/bin/bash") == ()
     assert unknown("[[ -n $x ]]")
+
+
+def test_a_loop_that_ends_at_its_first_time_makes_one_folder():
+    folders = classify({"postinst": b"#!/bin/sh\nfor x in a b; do mkdir -p /x/$x; break; done\n"}, "app", "amd64")[
+        0
+    ].folders
+    assert [folder.place for folder in folders] == ["/x/a"]

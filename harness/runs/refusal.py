@@ -6,7 +6,7 @@ from harness.errors import IntegrityError
 from harness.record.attempts import REFUSED
 from harness.record.environment import Captured
 
-_LOADED, _OPERATOR = "loaded-", "refused-operator-"
+_LOADED, _VERIFIED, _OPERATOR = "loaded-", "verified-", "refused-operator-"
 
 
 def require_strict(output: Path) -> None:
@@ -23,18 +23,35 @@ def require_strict(output: Path) -> None:
 
 
 def unrecorded(output: Path, captured: Captured, *, strict: bool) -> list[str]:
-    """A sentence for each library that was loaded, but only in processes that ended before they could say how.
+    """A sentence for each library that was loaded in processes that ended before they could say how.
 
-    In such a process nothing of strict was verified at its end either.
+    Of a strict run each process that loaded a library should have been verified afterwards: a signal leaves no time.
     """
-    unverified = ", nor was it verified at the end that its settings still held" if strict else ""
-    loaded = sorted(path.name.removeprefix(_LOADED) for path in output.glob(f"{_LOADED}*"))
-    return [
-        f"What {name} selected is not recorded{unverified}: the processes that loaded it ended without "
-        "Python's leave (os._exit, a signal, a forked worker)"
-        for name in loaded
-        if name not in captured.probe
-    ]
+    sentences = []
+    for name in sorted(path.name.removeprefix(_LOADED) for path in output.glob(f"{_LOADED}*")):
+        loaded, verified = _count(output / f"{_LOADED}{name}"), _count(output / f"{_VERIFIED}{name}")
+        silent = loaded - verified
+        if name not in captured.probe:
+            unverified = (
+                ", nor was it verified at the end that its settings still held"
+                if strict and (silent > 0 or not verified)
+                else ""
+            )
+            sentences.append(
+                f"What {name} selected is not recorded{unverified}: the processes that loaded it ended without "
+                "Python's leave (os._exit, a signal, a forked worker)"
+            )
+        elif strict and silent > 0:
+            sentences.append(
+                f"It was not verified at the end that the settings of {name} still held in {silent} of the {loaded} "
+                "processes that loaded it: a signal ended them, or they became another program"
+            )
+    return sentences
+
+
+def _count(path: Path) -> int:
+    """How many processes a note counts, a byte each."""
+    return path.stat().st_size if path.is_file() else 0
 
 
 def refused_operators(output: Path, exit_code: int) -> list[str]:

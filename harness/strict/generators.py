@@ -318,16 +318,34 @@ class _Tasks:
         return task
 
 
-def seed_pools_tasks(pool: Any, seed: Callable[[int, int], None]) -> None:
-    """Call `seed` with each task's job (counted in the parent) and number before the worker process begins with it.
+class _Results:
+    """A pool's queue of results, as its worker sees it: `before` is called before each is handed over."""
 
-    Which worker takes which task is up to the scheduler: what a task draws must not follow from its worker.
+    def __init__(self, queue: Any, before: Callable[[], None]) -> None:
+        self._queue, self._before = queue, before
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+    def put(self, result: Any) -> None:
+        self._before()
+        self._queue.put(result)
+
+
+def watch_pools_tasks(pool: Any, seed: Callable[[int, int], None], verify: Callable[[], None]) -> None:
+    """Call `seed` before a worker process begins with a task, and `verify` before it hands the task's result over.
+
+    `seed` gets the task's job (counted in the parent) and number. Which worker takes which task is up to the
+    scheduler: what a task draws must not follow from its worker. A pool that is left ends its workers by a signal, so
+    the result is the last that is heard of them.
     """
     original = pool.worker
 
     @functools.wraps(original)
-    def worker(inqueue: Any, *arguments: Any, **keywords: Any) -> None:
+    def worker(inqueue: Any, outqueue: Any, *arguments: Any, **keywords: Any) -> None:
         # A pool of threads has no pipe: its workers share their generators with the rest of the process.
-        original(_Tasks(inqueue, seed) if hasattr(inqueue, "_writer") else inqueue, *arguments, **keywords)
+        if hasattr(inqueue, "_writer"):
+            inqueue, outqueue = _Tasks(inqueue, seed), _Results(outqueue, verify)
+        original(inqueue, outqueue, *arguments, **keywords)
 
     replace(pool, "worker", worker)

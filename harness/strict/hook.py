@@ -3,7 +3,8 @@
 `site/sitecustomize.py` calls `install`. What it does:
 
 - strict, any program: bootstrap; the settings of numeric libraries are verified as each is imported, and once more when
-  a user's program ends; joblib's and torch's threads are as many as those of one reduction; LightGBM,
+  a user's program ends, by `os._exit` and in forked workers too; joblib's and torch's threads are as many as those of
+  one reduction; LightGBM,
   XGBoost and scikit-learn are kept from depending on threads (`libraries`); torch gets the kernels of the profile
   (`kernels`); a Python process that it starts must be strict too (`children`).
 - strict, a user's program: Python, NumPy and torch are seeded as they are imported, generators that were given no seed
@@ -35,16 +36,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.errors import HarnessError, IntegrityError, PrerequisiteError, UsageError
 from harness.strict import bootstrap, denormals, generators
 from harness.strict.imports import when_imported
-from harness.strict.refusal import stop
+from harness.strict.refusal import leave_word, stop
 from harness.strict.replacing import replace
 
 LOADED = "loaded-"
-"""What the name of the file begins with that notes in the output folder that some process loaded a library."""
+"""What the name of the file begins with that has a byte for each process that loaded a library."""
+VERIFIED = "verified-"
+"""What the name of the file begins with that has a byte for each of them that was verified afterwards."""
 
 _VERIFIED = ("numpy", "scipy", "torch", "lightgbm", "xgboost")
 _THREAD_DEPENDENT = ("lightgbm.basic", "xgboost.core", "sklearn.ensemble._forest", "sklearn.cluster._kmeans")
@@ -136,7 +139,7 @@ def _seed_script(seed: int, *, strict: bool) -> None:
     if strict:
         generators.make_unseeded_python_repeat(seed)
         when_imported("tempfile", tempfile)
-        when_imported("multiprocessing.pool", lambda module: _seed_tasks(module, seeds))
+        when_imported("multiprocessing.pool", lambda module: _watch_tasks(module, seeds))
         when_imported("torch.utils.data.dataloader", _make_loaders_repeat)
     generators.seed_python(seed)
     when_imported("numpy.random", numpy_random)
@@ -158,14 +161,17 @@ def _seed_children(module: Any, seeds: dict[str, int], *, strict: bool) -> None:
     replace(module.BaseProcess, "_bootstrap", bootstrapped)
 
 
-def _seed_tasks(module: Any, seeds: dict[str, int]) -> None:
-    """Seed each task of a `multiprocessing.Pool` by its place among its parent's tasks, whichever worker takes it."""
+def _watch_tasks(module: Any, seeds: dict[str, int]) -> None:
+    """Seed each task of a `multiprocessing.Pool` by its place among its parent's tasks, whichever worker takes it.
+
+    What can be verified within microseconds is verified before each result.
+    """
 
     def seed(job: int, number: int) -> None:
         seeds["now"] = generators.Entropy(seeds["parent"], f"task|{job}|{number}").bits(64) % _MODULUS or 1
         _seed_again(seeds["now"], strict=True)
 
-    generators.seed_pools_tasks(module, seed)
+    generators.watch_pools_tasks(module, seed, _verify_task)
 
 
 def _seed_again(seed: int, *, strict: bool) -> None:
@@ -192,6 +198,8 @@ def _watch_script(output: str | None, *, strict: bool) -> None:
     from harness.strict import clockseeds, touched
 
     recorder = touched.watch(output)
+    if strict:
+        _watch_exit(os.getpid())
     _OwnImports.recorder = recorder
     clockseeds.watch(recorder)
     atexit.register(recorder.close)
@@ -250,17 +258,22 @@ def _replace_kernels(module: ModuleType) -> None:
         installation.install(module)
     # At the end torch takes back what a program registered: this runs before, because torch has asked for that before.
     atexit.register(_verify_kernels, os.getpid())
+    _Ending.kernels = True
 
 
 def _verify_kernels(pid: int) -> None:
-    if os.getpid() != pid:
-        return
-    try:
-        with _OwnImports():
-            importlib.import_module("harness.strict.verify").verify_torch_kernels(sys.modules["torch"])
-    except HarnessError as error:
-        sys.stdout.flush()
-        stop(str(error), error.exit_code)
+    if os.getpid() == pid:
+        _Ending.kernels = False
+        try:
+            _verify_torch_kernels()
+        except HarnessError as error:
+            sys.stdout.flush()
+            stop(str(error), error.exit_code)
+
+
+def _verify_torch_kernels() -> None:
+    with _OwnImports():
+        importlib.import_module("harness.strict.verify").verify_torch_kernels(sys.modules["torch"])
 
 
 def _threads() -> int:
@@ -269,9 +282,19 @@ def _threads() -> int:
 
 def _note_loaded(module: ModuleType) -> None:
     """Note that the capture should tell what this library selected: a process may end without recording it."""
+    _count(LOADED, module.__name__)
+    _Ending.loaded.append((os.getpid(), module.__name__))
+
+
+def _count(prefix: str, library: str) -> None:
+    """Add one process to what is counted in the output folder."""
     with suppress(OSError):
-        note = os.path.join(_ENVIRON["HARNESS_OUTPUT"], LOADED + module.__name__)
-        os.close(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+        path = os.path.join(_ENVIRON["HARNESS_OUTPUT"], prefix + library)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            os.write(file, b".")
+        finally:
+            os.close(file)
 
 
 def _record(pid: int, *, strict: bool) -> None:
@@ -279,9 +302,11 @@ def _record(pid: int, *, strict: bool) -> None:
 
     Where none was loaded there is nothing to add, and nothing is imported to find that out.
 
-    A forked child leaves that to its parent.
+    A forked child leaves that to its parent, and is verified.
     """
     if os.getpid() != pid:
+        if strict:
+            _verify_fork()
         return
     try:
         with _OwnImports():
@@ -290,7 +315,7 @@ def _record(pid: int, *, strict: bool) -> None:
             if sys.modules.keys().isdisjoint(bootstrap.NUMERIC_LIBRARIES):
                 return
             if strict:
-                _verify_at_the_end()
+                _verify_at_the_end(fewer=_is_worker())
             output = importlib.import_module("pathlib").Path(_ENVIRON["HARNESS_OUTPUT"])
             importlib.import_module("harness.strict.capture").record_process(output)
     except Exception as error:
@@ -303,11 +328,95 @@ def _record(pid: int, *, strict: bool) -> None:
         sys.stderr.write(f"harness: {message}\n")
 
 
-def _verify_at_the_end() -> None:
+def _verify_at_the_end(*, fewer: bool = False) -> None:
     verify = importlib.import_module("harness.strict.verify")
-    verify.verify_settings(_VERIFIED, _ENVIRON)
+    verify.verify_settings(_VERIFIED, _ENVIRON, fewer=fewer)
     if "torch" in sys.modules:
         verify.verify_torch_switches(sys.modules["torch"])
+    _note_verified()
+
+
+def _is_worker() -> bool:
+    """Whether `multiprocessing` started this process: torch gives one thread to its loaders' workers."""
+    module: Any = sys.modules.get("multiprocessing.process")
+    return module is not None and module.parent_process() is not None
+
+
+def _note_verified() -> None:
+    here = [name for pid, name in _Ending.loaded if pid == os.getpid()]
+    _Ending.loaded.clear()
+    for name in here:
+        _count(VERIFIED, name)
+
+
+class _Ending:
+    """What this process, or the one that forked it, still owes at its end."""
+
+    loaded: ClassVar[list[tuple[int, str]]] = []
+    """The libraries that no process was verified with since it loaded them."""
+    kernels = False
+    """Whether torch has kernels of strict's that were not verified yet."""
+    refused = False
+
+
+def _watch_exit(pid: int) -> None:
+    """From now on verify before `os._exit`, which calls nothing that was registered; forked workers end by it."""
+    original = os._exit
+
+    def exit_verified(*arguments: Any, **keywords: Any) -> None:
+        try:
+            if os.getpid() != pid:
+                _verify_fork()
+            elif error := _found_at_the_end(fewer=_is_worker()):
+                stop(error)
+        finally:  # whatever happens: a forked worker that goes on would do its parent's work
+            original(*arguments, **keywords)
+
+    replace(os, "_exit", exit_verified)
+
+
+def _verify_fork() -> None:
+    """Verify a forked process that ends: what is found ends the run, not the process, whose parent may wait for it.
+
+    Fewer threads than the run has are right there, as in any worker.
+    """
+    if error := _found_at_the_end(fewer=True):
+        _Ending.refused = True
+        leave_word(error)
+
+
+def _found_at_the_end(*, fewer: bool) -> str:
+    """Why this process was not strict, or nothing; a forked process imports nothing that its parent did not."""
+    try:
+        if _Ending.refused:
+            return ""
+        denormals.verify()
+        if sys.modules.keys().isdisjoint(bootstrap.NUMERIC_LIBRARIES):
+            return ""
+        with _OwnImports():
+            _verify_at_the_end(fewer=fewer)
+        if _Ending.kernels:
+            _verify_torch_kernels()
+    except HarnessError as error:
+        return str(error)
+    except Exception as error:
+        return f"the settings of this process could not be verified at its end: {error!r}"
+    return ""
+
+
+def _verify_task() -> None:
+    """Verify before a pool's worker hands a result over, without a look for libraries or kernels that are new."""
+    verify = _OURS.get("harness.strict.verify")
+    if verify is None or _Ending.refused:
+        return
+    try:
+        verify.verify_settings(_VERIFIED, _ENVIRON, fewer=True, pools=_OURS["harness.strict.dispatch"].known_pools)
+        if "torch" in sys.modules:
+            verify.verify_torch_switches(sys.modules["torch"])
+        _note_verified()
+    except HarnessError as error:
+        _Ending.refused = True
+        leave_word(str(error))
 
 
 class _OwnImports:

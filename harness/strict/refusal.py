@@ -14,19 +14,27 @@ FILE_NAME = "refused.txt"
 OPERATOR = "refused-operator-"
 """What the name of the file begins with that notes that a library's operator was refused, before the operator's."""
 
-# As the process began: what a program does to its variables later does not silence it.
+# As the process began: what a program does to its variables later does not silence it, and what is done before a
+# program's own `os._exit` is not done here.
 _OUTPUT = os.environ.get("HARNESS_OUTPUT")
+_exit = os._exit
 
 
 def stop(message: str, code: int = ExitCode.INTEGRITY) -> NoReturn:
     """End this process at once. With code 4 the run's output folder gets `refused.txt`, so that no run is kept."""
-    sys.stderr.write(f"harness: {message}\n")
-    sys.stderr.flush()
+    leave_word(message, code)
+    _exit(code)
+
+
+def leave_word(message: str, code: int = ExitCode.INTEGRITY) -> None:
+    """Say on stderr, and with code 4 in `refused.txt`, why the run is not strict; this process goes on."""
     if _OUTPUT and code == ExitCode.INTEGRITY:
         # Of several processes the first one's word stays.
         with suppress(OSError), open(os.path.join(_OUTPUT, FILE_NAME), "x", encoding="utf-8") as file:  # noqa: PTH118, PTH123 - pathlib would slow every process down
             file.write(message)
-    os._exit(code)
+    # Last: in a forked process a thread that it has not may hold the lock of stderr.
+    sys.stderr.write(f"harness: {message}\n")
+    sys.stderr.flush()
 
 
 def note_operator(name: str) -> None:

@@ -6,7 +6,7 @@ from harness.errors import IntegrityError
 from harness.record.environment import Captured, Cpu
 from harness.runs import refusal
 from harness.runs.refusal import refused_operators, require_strict, unrecorded
-from harness.strict.hook import LOADED
+from harness.strict.hook import LOADED, VERIFIED
 from harness.strict.refusal import FILE_NAME, OPERATOR
 
 
@@ -48,8 +48,21 @@ def test_a_library_that_was_loaded_and_not_recorded_is_named(tmp_path: Path) -> 
     assert free.startswith("What torch selected is not recorded: the processes")
 
 
+def test_processes_that_were_never_verified_are_counted_though_others_recorded_the_library(tmp_path: Path) -> None:
+    (tmp_path / f"{LOADED}torch").write_bytes(b"...")
+    (tmp_path / f"{VERIFIED}torch").write_bytes(b"..")
+    (sentence,) = unrecorded(tmp_path, captured("torch"), strict=True)
+    assert "the settings of torch still held in 1 of the 3 processes" in sentence
+    assert unrecorded(tmp_path, captured("torch"), strict=False) == []
+    (tmp_path / f"{VERIFIED}torch").write_bytes(b"...")
+    assert unrecorded(tmp_path, captured("torch"), strict=True) == []
+    (unsaid,) = unrecorded(tmp_path, captured("numpy"), strict=True)
+    assert unsaid.startswith("What torch selected is not recorded: the processes")
+
+
 def test_both_sides_mean_the_same_files() -> None:
-    assert (refusal.REFUSED, refusal._LOADED, refusal._OPERATOR) == (FILE_NAME, LOADED, OPERATOR)
+    theirs = FILE_NAME, LOADED, VERIFIED, OPERATOR
+    assert theirs == (refusal.REFUSED, refusal._LOADED, refusal._VERIFIED, refusal._OPERATOR)
 
 
 def test_each_refused_operator_is_named_with_how_the_program_ended(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import msgspec
 from harness.spec.digest import Digest
 
 SCHEMA = "harness.touched/1"
-KINDS = ("file", "entropy", "clock", "socket", "subprocess", "environment", "thread")
-"""`entropy` and `thread` are noted in every run, the others where it was audited."""
+KINDS = ("file", "entropy", "clock", "seed", "socket", "subprocess", "environment", "thread")
+"""`entropy`, `seed` and `thread` are noted in every run, the others where it was audited."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 

@@ -130,9 +130,10 @@ def publish(folder: RunFolder, identity: Identity, spec: RunSpec, cohorts: Seque
     judged: list[tuple[Cohort, Cell, CellComparison, RunLabel | None]] = []
     for cohort in cohorts:
         cells = cells_of(cohort.snapshot, identity.run_name, cohort.metrics)
+        # Before it is judged: why a script's run differs is read from what lies there.
+        folder.write(f"{cohort.folder}/{SNAPSHOT}", pretty_json(cohort.snapshot))
         found = [(cohort, cell, *judge(cell, archive, folder=folder.path)) for cell in cells]
         judged += found
-        folder.write(f"{cohort.folder}/{SNAPSHOT}", pretty_json(cohort.snapshot))
         folder.write(f"{cohort.folder}/{DIFF_PREV}", pretty_json(diff_prev(cohort.snapshot, cells, archive)))
         _explain(folder, found)
     verdicts = [comparison.against(run) for _, _, comparison, run in judged]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from harness.strict.imports import when_imported
-from harness.strict.replacing import replace
+from harness.strict.replacing import replace, replace_method
 
 
 def seed_python(seed: int) -> None:
@@ -161,6 +161,7 @@ def _keep_torch_strict(torch: Any) -> None:
     _keep_setter(torch._C, "_set_fp32_precision_setter", "torch.backends' fp32_precision", "ieee", allowed=("none",))
     replace(torch.random, "seed", _repeatable_seed(torch))
     torch.seed = torch.random.seed
+    replace_method(torch.Generator, "seed", _repeatable_generator_seed(torch))
 
 
 def _keep_setter(module: Any, name: str, what: str, value: object, allowed: Sequence[object] = ()) -> None:
@@ -191,6 +192,20 @@ def _repeatable_seed(torch: Any) -> Callable[[], int]:
         return number
 
     seed.__doc__ = original.__doc__
+    return seed
+
+
+def _repeatable_generator_seed(torch: Any) -> Callable[[Any], int]:
+    original = torch.Generator.seed
+
+    def seed(self: Any) -> int:
+        entropy = entropies().get("random")
+        if entropy is None:
+            return int(original(self))
+        number = entropy.bits(63)
+        self.manual_seed(number)
+        return number
+
     return seed
 
 

@@ -195,13 +195,13 @@ def _watch_script(output: str | None, *, strict: bool) -> None:
         listings.sort_listings(os)
     if output is None:
         return
-    from harness.strict import clockseeds, touched
+    from harness.strict import ownseeds, touched
 
     recorder = touched.watch(output)
     if strict:
         _watch_exit(os.getpid())
     _OwnImports.recorder = recorder
-    clockseeds.watch(recorder)
+    ownseeds.watch(recorder)
     atexit.register(recorder.close)
     if _is_audited(output):
         from harness.strict import audit

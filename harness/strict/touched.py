@@ -58,7 +58,7 @@ class Recorder:
         if self.paused:
             return
         try:
-            caller, place = self._place(frame)
+            caller, place = self.place(frame)
             if caller and not library:
                 return
             key = (kind, what, place, note or (f"from {caller}" if caller else ""), digest)
@@ -115,7 +115,7 @@ class Recorder:
         finally:
             os.close(log)
 
-    def _place(self, frame: FrameType | None) -> tuple[str, str]:
+    def place(self, frame: FrameType | None) -> tuple[str, str]:
         """The library that asked (nothing if the program's own code did), and the nearest line of the program's own."""
         caller = ""
         first = True

@@ -140,7 +140,7 @@ def test_memory_and_log_are_bounded(tmp_path):
 
 def test_an_error_while_noting_never_reaches_the_program(tmp_path, monkeypatch):
     recorder = Recorder(str(tmp_path / LOG))
-    monkeypatch.setattr(recorder, "_place", lambda frame: 1 / 0)
+    monkeypatch.setattr(recorder, "place", lambda frame: 1 / 0)
     recorder.note("file", "/x", None)
     recorder.flush()
     assert not (tmp_path / LOG).exists()

@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ import msgspec
 from harness.record.explain.cause import Cause, Digests, Facts, Finding, Kind, Pair, names_a_cause, shown
 from harness.record.explain.contents import compare_contents, compare_files
 from harness.record.explain.tokens import compare_line, volatile_form
-from harness.record.layout import METADATA, SCRIPT_FOLDER, SCRIPT_OUTPUTS, SCRIPT_STDOUT, TOUCHED
+from harness.record.layout import METADATA, SCRIPT_FOLDER, SCRIPT_OUTPUTS, SCRIPT_STDOUT, SNAPSHOT, TOUCHED
 
 SCHEMA = "harness.explanation/1"
 STDOUT = "stdout"
@@ -26,7 +26,11 @@ _NAMES = ("uuid.", "secrets.token_")
 _THREADS = "thread"
 _CLOCK = "clock"
 SEEDED = "(the time)"
-"""How a touch ends that says that a seed came from the clock (`strict.clockseeds`)."""
+"""How a touch ends that says that a seed came from the clock (`strict.ownseeds`)."""
+_SEED = "seed"
+_UNTOLD = "…"
+"""Among the seeds of a line: there were more, and which of them were told may be up to the scheduler."""
+_FIXED, _RANDOM = "fixed", "random"
 
 
 class Explanation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -44,10 +48,19 @@ class Touch(msgspec.Struct, frozen=True):
     kind: str
     what: str
     where: str | None = None
+    note: str | None = None
 
 
 class _Touched(msgspec.Struct, frozen=True):
     touched: tuple[Touch, ...] = ()
+
+
+class _Host(msgspec.Struct, frozen=True):
+    addresses: str | None = None
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    host: _Host = _Host()
 
 
 class _Output(msgspec.Struct, frozen=True):
@@ -66,7 +79,10 @@ class _Metadata(msgspec.Struct, frozen=True):
 
 
 class ScriptRun(NamedTuple):
-    """What one run of a script left: `files` by name with their digests, and what it printed, as far as it was kept."""
+    """What one run of a script left: `files` by name with their digests, and what it printed, as far as it was kept.
+
+    `addresses` is whether they were `fixed` in memory or `random`; anything else where that is not known.
+    """
 
     folder: Path
     files: Mapping[str, str]
@@ -77,6 +93,7 @@ class ScriptRun(NamedTuple):
     stdout_digest: str
     facts: Facts
     touched: tuple[Touch, ...]
+    addresses: str | None = None
 
 
 def explain(before: Path, after: Path) -> tuple[Cause, ...]:
@@ -96,7 +113,9 @@ def read_script_run(folder: Path) -> ScriptRun | None:
         stdout = (script / SCRIPT_STDOUT).read_bytes() if (script / SCRIPT_STDOUT).is_file() else b""
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-    touched = _Touched()
+    touched, snapshot = _Touched(), _Snapshot()
+    with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+        snapshot = msgspec.json.decode((script / SNAPSHOT).read_bytes(), type=_Snapshot)
     with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
         touched = msgspec.json.decode((script / TOUCHED).read_bytes(), type=_Touched)
     files = {name: output.digest for name, output in metadata.outputs.items()}
@@ -113,6 +132,7 @@ def read_script_run(folder: Path) -> ScriptRun | None:
             begun=metadata.started_at, seconds=metadata.wall_seconds, folder=metadata.working_folder, digests=digests
         ),
         touched=touched.touched,
+        addresses=snapshot.host.addresses,
     )
 
 
@@ -227,28 +247,67 @@ def _causes(file: str, findings: Iterable[Finding], old: ScriptRun, new: ScriptR
 
 
 def _sources(kind: Kind, old: ScriptRun, new: ScriptRun) -> tuple[str, ...]:
-    """What both runs were seen asking the system for that can lead to such a difference, with the line that did."""
-    wanted: tuple[tuple[str, ...], ...]
+    """What can lead to such a difference: what both runs were seen asking the system for, seeds, and addresses."""
+    names: list[str] = []
     match kind:
         case Kind.TOKEN:
-            wanted = ((_BITS,),)
+            return _most(_asked(kind, (_BITS,), old, new))
         case Kind.ORDER:
-            wanted = ((_THREADS,), (_BITS, _CLOCK))
+            names = _asked(kind, (_THREADS,), old, new) or _seeded(kind, old, new)
         case Kind.NUMBER | Kind.BYTES | Kind.TEXT | Kind.MISSING | Kind.EXIT:
-            wanted = ((_BITS, _CLOCK), (_THREADS,))
+            names = _seeded(kind, old, new) or _asked(kind, (_THREADS,), old, new)
         case _:
             return ()
+    return (*_most(names), *_addresses(old, new))
+
+
+def _most(names: Sequence[str]) -> tuple[str, ...]:
+    more = [f"{len(names) - _MOST_SOURCES} more"] if len(names) > _MOST_SOURCES else []
+    return (*names[:_MOST_SOURCES], *more)
+
+
+def _asked(kind: Kind, asked: Sequence[str], old: ScriptRun, new: ScriptRun) -> list[str]:
+    """What both runs were seen asking for, with the line of the program that did."""
     both = {(touch.kind, touch.what) for touch in old.touched} & {(touch.kind, touch.what) for touch in new.touched}
-    for kinds in wanted:
-        names = [
-            f"{touch.what} at {touch.where}"
-            for touch in new.touched
-            if touch.kind in kinds and touch.where and (touch.kind, touch.what) in both and _can_lead_to(kind, touch)
-        ]
-        if names := list(dict.fromkeys(names)):
-            more = [f"{len(names) - _MOST_SOURCES} more"] if len(names) > _MOST_SOURCES else []
-            return (*names[:_MOST_SOURCES], *more)
-    return ()
+    names = [
+        f"{touch.what} at {touch.where}"
+        for touch in new.touched
+        if touch.kind in asked and touch.where and (touch.kind, touch.what) in both and _can_lead_to(kind, touch)
+    ]
+    return list(dict.fromkeys(names))
+
+
+def _seeded(kind: Kind, old: ScriptRun, new: ScriptRun) -> list[str]:
+    """Where random bits were asked for, the time was a seed, or one line set another seed in each run."""
+    names = _asked(kind, (_BITS, _CLOCK), old, new)
+    before = {(touch.what, touch.where): touch.note for touch in old.touched if touch.kind == _SEED}
+    for touch in new.touched:
+        earlier = before.get((touch.what, touch.where))
+        if touch.kind != _SEED or not touch.where or f"{touch.what}{SEEDED} at {touch.where}" in names:
+            continue
+        if earlier and touch.note and (change := _change(earlier.split("; "), touch.note.split("; "))):
+            names.append(f"{touch.what}({change}) at {touch.where}")
+    return names
+
+
+def _change(before: Sequence[str], after: Sequence[str]) -> str:
+    """The first seed that only one run set, for each run; nothing where they set the same, or more than were told."""
+    if _UNTOLD in (*before, *after):
+        return ""
+    gone = next((seed for seed in before if seed not in after), "")
+    added = next((seed for seed in after if seed not in before), "")
+    return f"{shown(gone) or 'nothing'} → {shown(added) or 'nothing'}" if gone or added else ""
+
+
+def _addresses(old: ScriptRun, new: ScriptRun) -> tuple[str, ...]:
+    """That addresses in memory are not the same in both runs, on which `id()` and default hashes depend."""
+    if _RANDOM not in (old.addresses, new.addresses):
+        return ()
+    if old.addresses == new.addresses:
+        return ("addresses in memory, which were random in both runs",)
+    if _FIXED in (old.addresses, new.addresses):
+        return (f"addresses in memory, which were {old.addresses} in the earlier run and {new.addresses} in the later",)
+    return ("addresses in memory, which were random in one of the runs",)
 
 
 def _can_lead_to(kind: Kind, touch: Touch) -> bool:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.record.explain.cause import Kind
 from harness.record.explain.explanation import explain, summary
 
@@ -186,3 +188,57 @@ def test_a_seed_from_the_clock_explains_numbers_and_the_clock_alone_does_not(tmp
     old.touched = new.touched = [touch("time.time", kind="clock"), touch("random.seed(the time)", kind="clock")]
     (cause,) = explain(old.write(), new.write())
     assert cause.sources == ("random.seed(the time) at train.py:12",)
+
+
+def test_a_line_that_set_another_seed_in_each_run_is_named_with_both(tmp_path: Path) -> None:
+    old, new = two(tmp_path)
+    old.stdout, new.stdout = b"loss 1.5\n", b"loss 1.6\n"
+    seed = touch("numpy.random.RandomState", kind="seed")
+    old.touched, new.touched = [seed | {"note": "42; 7"}], [seed | {"note": "42; 9"}]
+    (cause,) = explain(old.write(), new.write())
+    assert cause.explained
+    assert str(cause).endswith("; numpy.random.RandomState(7 → 9) at train.py:12, which may be the cause")
+    for note in ("42; 7", "42; 9; …", None):
+        new.touched = [seed | {"note": note}]
+        assert explained(old, new) == [("stdout", "line 1", Kind.NUMBER, False)]
+    new.touched = [seed | {"note": "42; 9", "where": "train.py:13"}]
+    assert explained(old, new) == [("stdout", "line 1", Kind.NUMBER, False)]
+
+
+def test_a_seed_that_was_the_time_is_told_once(tmp_path: Path) -> None:
+    old, new = two(tmp_path)
+    old.stdout, new.stdout = b"loss 1.5\n", b"loss 1.6\n"
+    clock, seed = touch("random.seed(the time)", kind="clock"), touch("random.seed", kind="seed")
+    old.touched, new.touched = [clock, seed | {"note": "1772704803"}], [clock, seed | {"note": "1772708403"}]
+    (cause,) = explain(old.write(), new.write())
+    assert cause.sources == ("random.seed(the time) at train.py:12",)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "said"),
+    [
+        ("random", "fixed", "random in the earlier run and fixed in the later"),
+        ("fixed", "random", "fixed in the earlier run and random in the later"),
+        ("random", "random", "random in both runs"),
+        ("unknown", "random", "random in one of the runs"),
+        ("fixed", "fixed", ""),
+        ("unknown", "fixed", ""),
+    ],
+)
+def test_addresses_that_are_not_the_same_are_named(tmp_path: Path, earlier: str, later: str, said: str) -> None:
+    old, new = two(tmp_path)
+    old.files, new.files = {"o": b"8729"}, {"o": b"8730"}
+    for kept, addresses in ((old, earlier), (new, later)):
+        (kept.write() / "exec" / "snapshot.json").write_text(json.dumps({"host": {"addresses": addresses, "cores": 2}}))
+    (cause,) = explain(old.folder, new.folder)
+    assert cause.explained is bool(said)
+    assert cause.sources == ((f"addresses in memory, which were {said}",) if said else ())
+
+
+def test_addresses_explain_no_time(tmp_path: Path) -> None:
+    old, new = two(tmp_path)
+    old.stdout, new.stdout = b"took 1.5 s\n", b"took 1.6 s\n"
+    for kept in (old, new):
+        (kept.write() / "exec" / "snapshot.json").write_text(json.dumps({"host": {"addresses": "random"}}))
+    (cause,) = explain(old.folder, new.folder)
+    assert (cause.kind, cause.sources) == (Kind.DURATION, ())

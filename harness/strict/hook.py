@@ -4,9 +4,8 @@
 
 - strict, any program: bootstrap; the settings of numeric libraries are verified as each is imported, and once more when
   a user's program ends, by `os._exit` and in forked workers too; joblib's and torch's threads are as many as those of
-  one reduction; LightGBM,
-  XGBoost and scikit-learn are kept from depending on threads (`libraries`); torch gets the kernels of the profile
-  (`kernels`); a Python process that it starts must be strict too (`children`).
+  one reduction; LightGBM, XGBoost, scikit-learn and PyArrow are kept from depending on threads (`libraries`); torch
+  gets the kernels of the profile (`kernels`); a Python process that it starts must be strict too (`children`).
 - strict, a user's program: Python, NumPy and torch are seeded as they are imported, generators that were given no seed
   take theirs from the base seed, and torch refuses operations that don't repeat. Folders are listed in the order of
   names (`listings`), and what it asks the system for is noted (`touched`, `audit`).
@@ -50,7 +49,11 @@ VERIFIED = "verified-"
 """What the name of the file begins with that has a byte for each of them that was verified afterwards."""
 
 _VERIFIED = ("numpy", "scipy", "torch", "lightgbm", "xgboost")
-_THREAD_DEPENDENT = ("lightgbm.basic", "xgboost.core", "sklearn.ensemble._forest", "sklearn.cluster._kmeans")
+_THREAD_DEPENDENT = (
+    "lightgbm.basic", "xgboost.core", "sklearn.ensemble._forest", "sklearn.cluster._kmeans",
+    "pyarrow.lib", "pyarrow.acero",
+)  # fmt: skip
+_WITH_THREADS = (*bootstrap.NUMERIC_LIBRARIES, "pyarrow")
 _ENVIRON = dict(os.environ)
 _MODULUS = 2**31 - 1
 _CODE = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
@@ -312,7 +315,7 @@ def _record(pid: int, *, strict: bool) -> None:
         with _OwnImports():
             if strict:
                 denormals.verify()
-            if sys.modules.keys().isdisjoint(bootstrap.NUMERIC_LIBRARIES):
+            if sys.modules.keys().isdisjoint(_WITH_THREADS):
                 return
             if strict:
                 _verify_at_the_end(fewer=_is_worker())
@@ -330,7 +333,7 @@ def _record(pid: int, *, strict: bool) -> None:
 
 def _verify_at_the_end(*, fewer: bool = False) -> None:
     verify = importlib.import_module("harness.strict.verify")
-    verify.verify_settings(_VERIFIED, _ENVIRON, fewer=fewer)
+    verify.verify_settings((*_VERIFIED, "pyarrow"), _ENVIRON, fewer=fewer)
     if "torch" in sys.modules:
         verify.verify_torch_switches(sys.modules["torch"])
     _note_verified()
@@ -391,7 +394,7 @@ def _found_at_the_end(*, fewer: bool) -> str:
         if _Ending.refused:
             return ""
         denormals.verify()
-        if sys.modules.keys().isdisjoint(bootstrap.NUMERIC_LIBRARIES):
+        if sys.modules.keys().isdisjoint(_WITH_THREADS):
             return ""
         with _OwnImports():
             _verify_at_the_end(fewer=fewer)

@@ -1,4 +1,4 @@
-"""Keeps what a program's own LightGBM, XGBoost and scikit-learn do from depending on threads, or ends the program.
+"""Keeps what a program's own LightGBM, XGBoost, scikit-learn and PyArrow do from depending on threads, or ends it.
 
 The trainer's models are made by `harness.strict.estimators`, which decides this beforehand; here are the programs that
 call the libraries by themselves. Settings that cost nothing are kept and the program is told. Those that cannot be had
@@ -30,6 +30,10 @@ def keep(module: Any, threads: int, stop: Stop) -> None:
     name = module.__name__
     if name == "lightgbm.basic":
         keep_lightgbm(module, threads, stop)
+    elif name == "pyarrow.lib":
+        keep_arrow(module)
+    elif name == "pyarrow.acero":
+        keep_scans(module)
     elif threads > 1 and name == "xgboost.core":
         refuse_shotgun(module, threads, stop)
     elif threads > 1 and name == "sklearn.ensemble._forest":
@@ -60,6 +64,37 @@ def keep_lightgbm(basic: Any, threads: int, stop: Stop) -> None:
 
     replace(basic, "_param_dict_to_str", param_dict_to_str)
     _evaluate_in_one_thread(basic._LIB)
+
+
+def keep_arrow(lib: Any) -> None:
+    """Let PyArrow compute in one thread: with more, groups are added up and joined in the order in which threads end.
+
+    Its threads for reading order nothing: a table has its rows in the order of its files. `lib` is `pyarrow.lib`.
+    """
+    original = lib.set_cpu_count
+
+    def set_cpu_count(count: int) -> None:
+        if count != 1:
+            _say_once(f"pyarrow.set_cpu_count stays 1, not {count}")
+        original(1)
+
+    original(1)
+    replace(lib, "set_cpu_count", set_cpu_count)
+
+
+def keep_scans(acero: Any) -> None:
+    """Let a plan of PyArrow's get a dataset's rows in their order, and not as each file was read.
+
+    `acero` is `pyarrow.acero`, which `Dataset.join` and `Dataset.sort_by` plan with too.
+    """
+    original = getattr(acero, "ScanNodeOptions", None)
+    if original is None:  # a PyArrow without datasets
+        return
+
+    def begin(self: Any, dataset: Any, **keywords: Any) -> None:
+        original.__init__(self, dataset, **{**keywords, "require_sequenced_output": True, "implicit_ordering": True})
+
+    replace(acero, "ScanNodeOptions", type("ScanNodeOptions", (original,), {"__init__": begin}))
 
 
 def refuse_shotgun(core: Any, threads: int, stop: Stop) -> None:

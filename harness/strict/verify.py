@@ -105,6 +105,8 @@ def _checks(
     if "numpy" in loaded and portable:
         beyond = [name for name in dispatch.numpy_features() if name.startswith(_AVX512)]
         yield "what numpy uses beyond AVX2", "NPY_DISABLE_CPU_FEATURES", "nothing", ", ".join(beyond) or "nothing"
+    if "pyarrow" in loaded and strict:
+        yield "PyArrow's number of threads", "pyarrow.set_cpu_count(1)", "1", str(sys.modules["pyarrow"].cpu_count())
     if "torch" in loaded:
         torch: Any = sys.modules["torch"]
         if strict:

@@ -5,7 +5,8 @@
 - strict, any program: bootstrap; the settings of numeric libraries are verified as each is imported, and once more when
   a user's program ends, by `os._exit` and in forked workers too; joblib's and torch's threads are as many as those of
   one reduction; LightGBM, XGBoost, scikit-learn and PyArrow are kept from depending on threads (`libraries`); torch
-  gets the kernels of the profile (`kernels`); a Python process that it starts must be strict too (`children`).
+  gets the kernels of the profile (`kernels`) and, in every profile, solves least squares by a driver that repeats
+  (`least_squares`); a Python process that it starts must be strict too (`children`).
 - strict, a user's program: Python, NumPy and torch are seeded as they are imported, generators that were given no seed
   take theirs from the base seed, and torch refuses operations that don't repeat. Folders are listed in the order of
   names (`listings`), and what it asks the system for is noted (`touched`, `audit`).
@@ -98,8 +99,7 @@ def _make_strict() -> None:
     for name in _THREAD_DEPENDENT:
         when_imported(name, _keep_from_depending_on_threads)
     when_imported("torch", _limit_torch)
-    if _ENVIRON.get("REPRO_PROFILE") == "x86-64-v3":
-        when_imported("torch", _replace_kernels)
+    when_imported("torch", _replace_kernels)
     when_imported("threadpoolctl", _limit_pools)
     generators.keep_variables(os.environ, ("PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES", *thread_counts()))
     children.watch(_ENVIRON, lambda error: stop(str(error), error.exit_code))
@@ -249,7 +249,17 @@ def _limit_torch(module: ModuleType) -> None:
 
 
 def _replace_kernels(module: ModuleType) -> None:
-    """Put the profile's own kernels into torch, after what torch selected by itself was verified."""
+    """Put strict's own kernels into torch, after what torch selected by itself was verified."""
+    if _ENVIRON.get("REPRO_PROFILE") == "x86-64-v3":
+        _make_portable(module)
+    with _OwnImports():
+        importlib.import_module("harness.strict.least_squares").install(module)
+    # At the end torch takes back what a program registered: this runs before, because torch has asked for that before.
+    atexit.register(_verify_kernels, os.getpid())
+    _Ending.kernels = True
+
+
+def _make_portable(module: ModuleType) -> None:
     if not hasattr(module.library, "get_kernel"):
         error = PrerequisiteError(
             f"torch {module.__version__} has no torch.library.get_kernel, by which the kernels of x86-64-v3 are put in",
@@ -257,11 +267,7 @@ def _replace_kernels(module: ModuleType) -> None:
         )
         stop(str(error))
     with _OwnImports():
-        installation = importlib.import_module("harness.strict.kernels.installation")
-        installation.install(module)
-    # At the end torch takes back what a program registered: this runs before, because torch has asked for that before.
-    atexit.register(_verify_kernels, os.getpid())
-    _Ending.kernels = True
+        importlib.import_module("harness.strict.kernels.installation").install(module)
 
 
 def _verify_kernels(pid: int) -> None:

@@ -81,9 +81,9 @@ def verify_torch_kernels(torch: Any) -> None:
     Raises:
         IntegrityError: the program registered others in their place.
     """
-    from harness.strict.kernels import installation  # only where torch has kernels of strict's
-
-    if changed := installation.replaced_since(torch):
+    # Whoever put kernels in has loaded them; a forked process imports nothing at its end.
+    modules = [sys.modules.get(f"harness.strict.{name}") for name in ("kernels.installation", "least_squares")]
+    if changed := [operator for module in modules if module for operator in module.replaced_since(torch)]:
         raise IntegrityError(
             f"the program registered kernels of its own with torch in place of strict's: {', '.join(changed)}",
             hint="Give the operators a namespace of their own, or use REPRO_MODE=best_effort.",

@@ -66,7 +66,9 @@ def main() -> None:
 def prepare() -> None:
     """Make torch repeat, and its refusals known from an earlier sweep silent: this one finds out anew.
 
-    Memory that nobody wrote is filled, so that what an operator leaves in it is the same everywhere.
+    Memory that nobody wrote is filled, because all that a call was given and gave is recorded: what an operator leaves
+    unwritten in it would be of this process alone. That none computes with such memory is shown where it is not
+    filled, as in a run: tests/strict/test_unwritten_memory.py.
     """
     if "REPRO_MODE" in os.environ:
         from harness.strict.kernels import installation

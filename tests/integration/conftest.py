@@ -81,7 +81,7 @@ def import_image() -> Callable[..., ImageReference]:
 
 def _import_image(client: docker.DockerClient, archive: Path, *, label: str) -> ImageReference:
     answer = client.api.import_image(
-        src=str(archive), repository="harness/engine-test", tag="latest", changes=[f"LABEL harness.image={label}"]
+        src=str(archive), repository=f"harness/{label}", tag="latest", changes=[f"LABEL harness.image={label}"]
     )
     identity = digest_from_hex(re.findall(r"sha256:([0-9a-f]{64})", answer)[-1])
     return ImageReference(name="engine-test", manifest=identity, config=identity)

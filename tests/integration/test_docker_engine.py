@@ -569,7 +569,7 @@ def test_a_daemon_that_dies_during_a_run_is_said_in_one_sentence(
     assert "\n" not in caught.value.message
     private_daemon.restart()
     assert len(containers_of(private_daemon.client(), "daemon-test")) == 1
-    assert clean(dry_run=False) == ["container of run daemon-test", "image harness/engine-test:latest"]
+    assert clean(dry_run=False) == ["container of run daemon-test", "image harness/daemon-test:latest"]
     assert containers_of(private_daemon.client(), "daemon-test") == []
 
 
@@ -593,6 +593,6 @@ def test_clean_removes_what_is_ours_and_nothing_else(
 
     live.terminate()
     live.communicate(timeout=30)
-    assert clean(dry_run=False) == ["image harness/engine-test:latest"]
+    assert clean(dry_run=False) == ["image harness/clean-test:latest"]
     assert [image.tags for image in client.images.list()] == [["someone/else:1"]]
     assert client.containers.list(all=True) == [foreign]

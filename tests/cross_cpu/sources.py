@@ -14,6 +14,8 @@ from harness.strict.kernels import version
 FOLDER = Path(version.__file__).parent
 DECIDE_NOTHING = frozenset({"__init__.py", "refused.py", "version.py"})
 """Modules that decide no bit: what is refused is not computed."""
+BESIDE = (FOLDER.parent / "least_squares.py",)
+"""Modules that decide bits and are none of the kernels': they are in effect in every profile."""
 LIBRARIES = {"torch": "torch", "numpy": "numpy", "lightgbm": "lightgbm", "xgboost": "xgboost-cpu"}
 """By name the distributions whose versions are part of what was shown: some kernels are NumPy's, fits the others'.
 
@@ -40,7 +42,7 @@ def key() -> dict[str, str]:
 def digest_sources(folder: Path = FOLDER) -> str:
     """SHA-256 over the kernels' modules as Python reads them, in hexadecimal: comments and docstrings do not count."""
     hasher = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
+    for path in (*sorted(folder.glob("*.py")), *BESIDE):
         if path.name not in DECIDE_NOTHING:
             hasher.update(f"{path.name}\n{normalise(path.read_text(encoding='utf-8'))}\n".encode())
     return hasher.hexdigest()

@@ -31,7 +31,8 @@ def test_hostile_archives_are_planned_inside_the_tree_or_refused() -> None:
     assert all(" taken, " in line for line in done.stdout.splitlines())
 
 
-REAL = "[(path, {}) for path, entry in real(*arguments, **options)]"
+REAL = "[(path, {}) for path, entry in real(*arguments, **options).entries]"
+OTHER_BYTES = "entry if path.endswith('RECORD') else File(0o644, Inline(b'other'))"
 CARELESS = {
     "path that leads out": ("read_deb", "[('../x', File(0o644, Inline(b'')))]", "AssertionError: .."),
     "link that leads out": ("read_deb", "[('x', Symlink('../x'))]", "AssertionError: ../x"),
@@ -39,16 +40,24 @@ CARELESS = {
     "hang": ("read_deb", "[number for number in iter(int, 1) if number]", "Hang"),
     "much memory": ("read_deb", "bytes(2 << 30)", "MemoryError"),
     "nothing refused": ("read_deb", "[]", "packages, by structure: a run that only ever sees one answer"),
-    "wheel's path that leads out": ("read_wheel", "[('../x', File(0o644, Inline(b'')))]", "AssertionError: .."),
-    "wheel's link that leads out": ("read_wheel", "[('x', Symlink('../x'))]", "AssertionError: ../x"),
+    "wheel's path that leads out": (
+        "read_wheel",
+        "InstalledWheel([('../x', File(0o644, Inline(b'')))], ())",
+        "AssertionError: ..",
+    ),
+    "wheel's link that leads out": (
+        "read_wheel",
+        "InstalledWheel([('x', Symlink('../x'))], ())",
+        "AssertionError: ../x",
+    ),
     "wheel with other bytes than its RECORD says": (
         "read_wheel",
-        REAL.format("entry if path.endswith('RECORD') else File(0o644, Inline(b'other'))"),
+        f"InstalledWheel({REAL.format(OTHER_BYTES)}, ())",
         "assert value == base64",
     ),
     "wheel with a file that is not in its RECORD": (
         "read_wheel",
-        f"[('usr/more', File(0o644, Inline(b''))), *{REAL.format('entry')}]",
+        f"InstalledWheel([('usr/more', File(0o644, Inline(b''))), *{REAL.format('entry')}], ())",
         "assert set(listed) == set(contents)",
     ),
     "wheel that is read with another exception": ("read_wheel", "{}['x']", "KeyError"),
@@ -66,6 +75,7 @@ CARELESS = {
 def test_a_reader_that_is_not_careful_is_found(reader: str, answer: str, found: str) -> None:
     spoil = (
         "from harness.images.content import Inline; from harness.images.tree import File, Symlink;"
+        "from harness.images.wheel import InstalledWheel;"
         "from harness.locking.debian import Folder, MaintainerScript; from fuzz_archives import NONE;"
         f"fuzz_archives.PATIENCE_SECONDS = 2; real = fuzz_archives.{reader};"
         f"fuzz_archives.{reader} = lambda *arguments, **options: {answer}"

@@ -52,7 +52,7 @@ test-outside: $(VENV)/.ready-dev engine
 # The rooms that run inside are tested with the libraries of the image's lock, in the host engine's environment.
 test-inside: $(VENV)/.ready-dev $(INSIDE)/.ready
 	HARNESS_TEST_PANEL="$$($(HARNESS) dataset sp500)" \
-	PYTHONPATH=$(CURDIR):$(INSIDE) PYTHONDONTWRITEBYTECODE=1 "$$($(HARNESS) host-environment)" -m pytest -n 2 tests/strict tests/training tests/record/test_hashing.py
+	PYTHONPATH=$(CURDIR):$(abspath $(INSIDE)) PYTHONDONTWRITEBYTECODE=1 "$$($(HARNESS) host-environment)" -m pytest -n 2 tests/strict tests/training tests/record/test_hashing.py
 
 # With whichever python has torch for CUDA, XGBoost and pytest: make test-gpu PYTHON=/path/to/python
 test-gpu: ## Test on this machine's NVIDIA GPU, without an engine (PYTHON= one with torch for CUDA and pytest)

@@ -445,6 +445,14 @@ def test_attention_without_a_mask_is_the_mathematical_form_to_the_bit(registered
             assert torch.equal(mine, other)
 
 
+def test_attention_over_no_numbers_at_all_is_torchs(registered: Registered) -> None:
+    attend = torch.nn.functional.scaled_dot_product_attention
+    nothing = torch.ones(2, 3, 0), torch.ones(2, 3, 0), torch.ones(2, 3, 4)
+    wanted = attend(*nothing)
+    replace_attention(registered)
+    assert torch.equal(attend(*nothing), wanted)
+
+
 def test_attention_is_torchs_mathematical_form(registered: Registered) -> None:
     attend = torch.nn.functional.scaled_dot_product_attention
     query, key, value = (numbers(2, 3, 9, 8, seed=seed, dtype=torch.float64) for seed in range(3))

@@ -37,7 +37,8 @@ def replace_attention(registered: Registered) -> None:
             return original(
                 query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
             )  # fmt: skip
-        if attn_mask is None and not (dropout_p or is_causal or enable_gqa) and query.dtype in exact:
+        plain = attn_mask is None and not (dropout_p or is_causal or enable_gqa)
+        if plain and weights and query.dtype in exact:
             factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
             if factor > 0:
                 return unmasked(query, key, value, factor)
